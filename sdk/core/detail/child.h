@@ -1,0 +1,249 @@
+// The record of a task in a group: the task itself, its callable and arguments, its result.
+//
+// Two owners keep it: the group until the task has ended, and any TaskHandle.
+
+#ifndef BRAID_CORE_DETAIL_CHILD_H_
+#define BRAID_CORE_DETAIL_CHILD_H_
+
+#include <concepts>
+#include <cstdint>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "braid/core/detail/intrusive_list.h"
+#include "braid/core/detail/task_node.h"
+#include "braid/core/operation.h"
+#include "braid/core/outcome.h"
+#include "braid/core/task.h"
+
+namespace braid {
+
+class TaskGroup;
+
+namespace detail {
+
+// A task that waits for the end of a child.
+class JoinWaiter : public OperationBase, public IntrusiveListNode {
+ public:
+  void Cancel() noexcept override {
+    list_->Remove(*this);
+    Stop();
+  }
+
+ private:
+  friend class ChildBase;
+  IntrusiveList<JoinWaiter>* list_ = nullptr;
+};
+
+enum class ChildEnd : uint8_t { kCompleted, kFailed, kStopped };
+
+class ChildBase : public TaskNode, public Link {
+ public:
+  // Where the errors of a child go that was started with StartAndWait, until it is ready.
+  struct Starter {
+    void (*ended)(Starter&, ChildBase&, ChildEnd);
+  };
+
+  bool ended() const { return group_ == nullptr; }
+  void CancelTask(std::string_view reason) {
+    if (!ended()) own.Cancel(CancelCause::Source::kExplicit, reason);
+  }
+  void AddWaiter(JoinWaiter& waiter) {
+    waiter.list_ = &waiters_;
+    waiters_.PushBack(waiter);
+  }
+  void AddReference() { ++references_; }
+  void DropReference() {
+    if (--references_ == 0) Destroy();
+  }
+
+  // The error it failed with.
+  virtual absl::Status status() = 0;
+  virtual std::exception_ptr exception() = 0;
+
+  Starter* starter = nullptr;
+
+ protected:
+  explicit ChildBase(TaskName name) : TaskNode(std::move(name)), Link(&kOps) {}
+  ~ChildBase() = default;
+
+  // Its body has ended by itself: well or not.
+  virtual ChildEnd Complete() = 0;
+  virtual void Destroy() = 0;
+
+ private:
+  friend class braid::TaskGroup;
+
+  void Finish(ChildEnd end);
+  static Link* Done(Link* link);
+  static Unwound Stopped(Link* link);
+  static const LinkOps kOps;
+
+  TaskGroup* group_ = nullptr;
+  IntrusiveList<JoinWaiter> waiters_;
+  uint32_t references_ = 1;
+};
+
+// What a handle of a task that gives T needs.
+template <typename T>
+class ChildOf : public ChildBase {
+ public:
+  virtual Outcome<T> TakeOutcome() = 0;
+
+ protected:
+  using ChildBase::ChildBase;
+};
+
+// Calls a member function on a pointer, a reference or a std::reference_wrapper of its object.
+template <typename F, typename Object, typename... Args>
+BRAID_CORO_WRAPPER decltype(auto) CallMember(F method, Object&& object, Args&&... args) {
+  if constexpr (requires { (object.*method)(std::forward<Args>(args)...); }) {
+    return (object.*method)(std::forward<Args>(args)...);
+  } else if constexpr (requires { ((*object).*method)(std::forward<Args>(args)...); }) {
+    return ((*object).*method)(std::forward<Args>(args)...);
+  } else {
+    return (object.get().*method)(std::forward<Args>(args)...);
+  }
+}
+
+// std::invoke, which clang would take for a coroutine that forgot to be one.
+template <typename F, typename... Args>
+BRAID_CORO_WRAPPER decltype(auto) Call(F& callable, Args&&... args) {
+  if constexpr (std::is_member_function_pointer_v<F>) {
+    return CallMember(callable, std::forward<Args>(args)...);
+  } else {
+    return callable(std::forward<Args>(args)...);
+  }
+}
+
+template <typename T>
+struct IsTask : std::false_type {};
+template <typename T>
+struct IsTask<Task<T>> : std::true_type {
+  using Result = T;
+};
+
+template <typename F, typename... Args>
+concept Startable = std::invocable<std::decay_t<F>&, std::unwrap_ref_decay_t<Args>...> &&
+                    IsTask<std::invoke_result_t<std::decay_t<F>&, std::unwrap_ref_decay_t<Args>...>>::value;
+
+// Whether every parameter of a callable is taken by value, so that the lazy task, once made, needs nothing else.
+template <typename F>
+inline constexpr bool kTakesValues = false;
+template <typename R, typename... Ps>
+inline constexpr bool kTakesValues<R (*)(Ps...)> = (!std::is_reference_v<Ps> && ...);
+template <typename C, typename R, typename... Ps>
+inline constexpr bool kTakesValues<R (C::*)(Ps...)> = (!std::is_reference_v<Ps> && ...);
+template <typename C, typename R, typename... Ps>
+inline constexpr bool kTakesValues<R (C::*)(Ps...) const> = (!std::is_reference_v<Ps> && ...);
+
+// A member function needs its object, which lives elsewhere only if it is passed as a pointer.
+template <typename F, typename... Args>
+constexpr bool NothingToKeep() {
+  if constexpr (std::is_member_function_pointer_v<F>) {
+    return kTakesValues<F> && std::is_pointer_v<std::decay_t<std::tuple_element_t<0, std::tuple<Args..., void>>>>;
+  } else if constexpr (std::is_pointer_v<F>) {
+    return kTakesValues<F>;
+  } else if constexpr (std::is_empty_v<F> && requires { &F::operator(); }) {
+    return kTakesValues<decltype(&F::operator())>;
+  } else {
+    return false;
+  }
+}
+
+// A child whose Task gives R.
+template <typename R>
+class ChildWithResult : public ChildOf<ValueOf<R>> {
+ public:
+  using Result = R;
+
+  absl::Status status() override { return awaiter_.slot()->has_value() ? StatusOf(*awaiter_.slot()) : absl::OkStatus(); }
+  std::exception_ptr exception() override {
+    return awaiter_.slot()->has_exception() ? awaiter_.slot()->exception() : nullptr;
+  }
+  Outcome<ValueOf<R>> TakeOutcome() override { return detail::TakeOutcome(*awaiter_.slot()); }
+
+ protected:
+  ChildWithResult(TaskName name, Task<R>&& task)
+      : ChildOf<ValueOf<R>>(std::move(name)), awaiter_(std::move(task).MakeAwaiter()) {
+    this->innermost = awaiter_.Start(this);
+  }
+  ~ChildWithResult() = default;
+
+  ChildEnd Complete() override { return Failed(*awaiter_.slot()) ? ChildEnd::kFailed : ChildEnd::kCompleted; }
+
+ private:
+  TaskAwaiter<R> awaiter_;
+};
+
+template <typename R>
+class PlainChild final : public ChildWithResult<R> {
+ public:
+  static void* operator new(size_t size) { return AllocateFrame(size); }
+  static void operator delete(void* p, size_t size) noexcept { ReleaseFrame(p, size); }
+
+  PlainChild(TaskName name, Task<R>&& task) : ChildWithResult<R>(std::move(name), std::move(task)) {}
+
+ private:
+  void Destroy() override { delete this; }
+};
+
+// The callable and the arguments, a base so that they are there before the task is made from them and go after it.
+template <typename F, typename... Args>
+struct KeptCall {
+  template <typename G, typename... As>
+  explicit KeptCall(std::in_place_t, G&& g, As&&... as)
+      : callable(std::forward<G>(g)), arguments(std::forward<As>(as)...) {}
+  BRAID_CORO_WRAPPER auto MakeTask() { return MakeTask(std::index_sequence_for<Args...>()); }
+  template <size_t... I>
+  BRAID_CORO_WRAPPER auto MakeTask(std::index_sequence<I...>) {
+    return Call(callable, Unwrap(std::get<I>(arguments))...);
+  }
+
+  template <typename A>
+  static A&& Unwrap(A& argument) {
+    return std::move(argument);
+  }
+  template <typename A>
+  static A& Unwrap(std::reference_wrapper<A>& argument) {
+    return argument.get();
+  }
+
+  F callable;
+  std::tuple<Args...> arguments;
+};
+
+template <typename R, typename F, typename... Args>
+class KeepingChild final : private KeptCall<F, Args...>, public ChildWithResult<R> {
+ public:
+  static void* operator new(size_t size) { return AllocateFrame(size); }
+  static void operator delete(void* p, size_t size) noexcept { ReleaseFrame(p, size); }
+
+  template <typename G, typename... As>
+  KeepingChild(TaskName name, G&& callable, As&&... args)
+      : KeptCall<F, Args...>(std::in_place, std::forward<G>(callable), std::forward<As>(args)...),
+        ChildWithResult<R>(std::move(name), this->MakeTask()) {}
+
+ private:
+  void Destroy() override { delete this; }
+};
+
+template <typename F, typename... Args>
+auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
+  using Callable = std::decay_t<F>;
+  using R = typename IsTask<std::invoke_result_t<Callable&, std::unwrap_ref_decay_t<Args>...>>::Result;
+  if constexpr (NothingToKeep<Callable, Args...>()) {
+    return new PlainChild<R>(std::move(name), Call(callable, static_cast<std::unwrap_ref_decay_t<Args>>(
+                                                                 std::forward<Args>(args))...));
+  } else {
+    return new KeepingChild<R, Callable, std::decay_t<Args>...>(std::move(name), std::forward<F>(callable),
+                                                                std::forward<Args>(args)...);
+  }
+}
+
+}  // namespace detail
+}  // namespace braid
+
+#endif  // BRAID_CORE_DETAIL_CHILD_H_

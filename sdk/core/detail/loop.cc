@@ -1,0 +1,161 @@
+#include "braid/core/detail/loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "braid/core/detail/link.h"
+#include "braid/core/operation.h"
+
+namespace braid::detail {
+
+constinit thread_local Loop* current_loop = nullptr;
+
+void FramePool::Trim() noexcept {
+  for (Block*& list : free_) {
+    while (list != nullptr) ::operator delete(std::exchange(list, list->next));
+  }
+  cached_bytes_ = 0;
+}
+
+Loop::Loop(Driver& driver, LoopOptions options)
+    : driver_(driver), turn_time_(driver.Now()), options_(options), shuffle_(options.shuffle_seed.value_or(0)) {}
+
+Loop::~Loop() {
+  Check(root_ == nullptr && ready_head_ == nullptr, "a loop is destroyed while tasks are alive on it");
+}
+
+Loop::Binding::Binding(Loop& loop) : previous_(std::exchange(current_loop, &loop)) {
+  Check(previous_ == nullptr, "a loop already runs on this thread; await the work instead of running another loop inside it");
+}
+
+Loop::Binding::~Binding() { current_loop = previous_; }
+
+bool Loop::Turn() {
+  ++stats_.turns;
+  turn_time_ = driver_.Now();
+  if (inbox_.load(std::memory_order_relaxed) != nullptr) DrainInbox();
+  if (!timers_.empty()) stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
+  for (size_t left = kCancelChunk; left > 0 && !pending_cancels_.empty(); --left) {
+    // One at a time: marking a node may end this cancellation or begin another.
+    PendingCancel cancel = pending_cancels_.back();
+    pending_cancels_.pop_back();
+    if (!Spread(cancel, kCancelChunk)) {
+      pending_cancels_.insert(pending_cancels_.begin(), cancel);
+      break;
+    }
+  }
+  if (options_.shuffle_seed.has_value()) {
+    RunShuffled(kTurnBudget);
+  } else {
+    int budget = kTurnBudget;
+    while (ready_head_ != nullptr && budget > 0) {
+      TaskNode* task = ready_head_;
+      ready_head_ = task->next_ready;
+      if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
+      RunTask(task);
+      budget -= 1 + (kReadyInARow - ready_left_);
+    }
+  }
+  return has_work() || !pending_cancels_.empty() || (!timers_.empty() && timers_.next() <= turn_time_);
+}
+
+void Loop::RunTask(TaskNode* task) {
+  ++stats_.switches;
+  current_ = task;
+  ready_left_ = kReadyInARow;
+  task->queued = false;
+  Link* link = task->innermost;
+  if (task->stopping) [[unlikely]] {
+    task->stopping = false;
+    link = Unwind(link);
+  }
+  Continue(link).resume();
+  current_ = nullptr;
+}
+
+// Takes what is ready now as one batch and runs it in random order; what becomes ready meanwhile waits for the next.
+void Loop::RunShuffled(int budget) {
+  while (ready_head_ != nullptr && budget > 0) {
+    batch_.clear();
+    for (; ready_head_ != nullptr && budget > 0; --budget) {
+      batch_.push_back(ready_head_);
+      ready_head_ = ready_head_->next_ready;
+    }
+    if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
+    // Fisher-Yates with an explicit generator: std::shuffle's result is not the same in every standard library.
+    for (size_t i = batch_.size(); i > 1; --i) std::swap(batch_[i - 1], batch_[shuffle_() % i]);
+    for (TaskNode* task : batch_) RunTask(task);
+  }
+}
+
+void Loop::DrainInbox() {
+  InboxNode* node = inbox_.exchange(nullptr, std::memory_order_acquire);
+  InboxNode* in_order = nullptr;
+  while (node != nullptr) {
+    InboxNode* next = node->next;
+    node->next = in_order;
+    in_order = node;
+    node = next;
+  }
+  while (in_order != nullptr) {
+    InboxNode* next = in_order->next;
+    ++stats_.posts;
+    in_order->run(*in_order);
+    in_order = next;
+  }
+}
+
+void Loop::Post(InboxNode* node) noexcept {
+  InboxNode* head = inbox_.load(std::memory_order_relaxed);
+  do {
+    node->next = head;
+  } while (!inbox_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_relaxed));
+  if (head == nullptr) driver_.Wake();
+}
+
+// The next node in pre-order that is not below `scope`, inside the tree of `root`.
+Scope* Loop::NextOutside(Scope* scope, Scope* root) {
+  while (scope != root && scope->next_ == nullptr) scope = scope->parent_;
+  return scope == root ? nullptr : scope->next_;
+}
+
+bool Loop::Spread(PendingCancel& cancel, size_t limit) {
+  Scope* scope = cancel.cursor;
+  for (; scope != nullptr && limit > 0; --limit) {
+    const bool skip = scope->due_ || (scope->shield_ && scope != cancel.root);
+    if (!skip) scope->MakeDue();
+    scope = !skip && scope->first_child_ != nullptr ? scope->first_child_ : NextOutside(scope, cancel.root);
+  }
+  cancel.cursor = scope;
+  return scope == nullptr;
+}
+
+void Loop::StartCancel(Scope* root) {
+  PendingCancel cancel{root, root};
+  if (!Spread(cancel, kCancelChunk)) pending_cancels_.push_back(cancel);
+}
+
+void Loop::RecomputeDue(Scope* root) {
+  for (Scope* scope = root; scope != nullptr;) {
+    scope->due_ = scope->cancelled_ || scope->due_from_outside();
+    scope = scope->first_child_ != nullptr ? scope->first_child_ : NextOutside(scope, root);
+  }
+}
+
+void Loop::ForgetScope(Scope* scope) {
+  std::erase_if(pending_cancels_, [&](PendingCancel& cancel) {
+    if (cancel.cursor == scope) cancel.cursor = NextOutside(scope, cancel.root);
+    return cancel.root == scope || cancel.cursor == nullptr;
+  });
+}
+
+LoopStats Loop::stats() const {
+  LoopStats stats = stats_;
+  for (TaskNode* task = ready_head_; task != nullptr; task = task->next_ready) ++stats.ready;
+  stats.timers = timers_.size();
+  stats.frame_pool_bytes = frames_.cached_bytes();
+  stats.frame_pool_misses = frames_.misses();
+  return stats;
+}
+
+}  // namespace braid::detail

@@ -1,0 +1,258 @@
+// The part of a loop that is the same on every backend: ready queue, timers, cancellation tree, inbox.
+//
+// One loop runs on one thread. A Driver (a backend) supplies time and a way to be woken, calls Turn() again and again, and
+// waits for I/O in between. Nothing here does I/O or asks a clock of its own.
+
+#ifndef BRAID_CORE_DETAIL_LOOP_H_
+#define BRAID_CORE_DETAIL_LOOP_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "braid/core/check.h"
+#include "braid/core/detail/frame_pool.h"
+#include "braid/core/detail/intrusive_list.h"
+#include "braid/core/detail/scope.h"
+#include "braid/core/detail/task_node.h"
+#include "braid/core/detail/timer_queue.h"
+#include "braid/core/time.h"
+
+namespace braid {
+
+namespace detail {
+class Loop;
+}
+
+// What drives a loop. Implemented by every backend.
+class Driver {
+ public:
+  virtual ~Driver() = default;
+
+  // Calls loop.Turn(), and waits for I/O, timers and wake-ups in between, until loop.finished(). The loop is already bound
+  // to this thread.
+  virtual void Run(detail::Loop& loop) = 0;
+  // The loop's monotonic clock, read afresh.
+  virtual Time Now() = 0;
+  // Makes a wait of this driver end soon. From any thread, any number of times.
+  virtual void Wake() noexcept = 0;
+};
+
+// Counters since the loop began, for metrics and tests.
+struct LoopStats {
+  uint64_t turns = 0;          // times the ready queue was worked on
+  uint64_t switches = 0;       // times a task was given the thread
+  uint64_t tasks_started = 0;
+  uint64_t tasks_alive = 0;
+  uint64_t timers_fired = 0;
+  uint64_t cancels_delivered = 0;  // nodes of the tree that became due
+  uint64_t cleanup_failures = 0;   // clean-ups that hit their limit or failed where no result could carry it
+  uint64_t posts = 0;              // hand-overs from other threads
+  uint64_t ready = 0;              // length of the ready queue now
+  uint64_t timers = 0;             // armed now
+  uint64_t frame_pool_bytes = 0;   // cached for reuse
+  uint64_t frame_pool_misses = 0;  // frames and records that came from malloc
+};
+
+namespace detail {
+
+// Work that another thread hands to a loop. The node belongs to the loop until `run` is called on the loop's thread.
+struct InboxNode {
+  explicit InboxNode(void (*run)(InboxNode&)) : run(run) {}
+  void (*run)(InboxNode&);
+  InboxNode* next = nullptr;
+};
+
+// A task that waits until a scope around it is asked to stop gracefully.
+struct StopWaiter : IntrusiveListNode {
+  explicit StopWaiter(void (*wake)(StopWaiter&)) : wake(wake) {}
+  void (*wake)(StopWaiter&);
+  Scope* scope = nullptr;
+};
+
+struct LoopOptions {
+  // Set: each batch of ready tasks is run in an order drawn from this seed, to find code that relies on order.
+  std::optional<uint64_t> shuffle_seed;
+  // How long a clean-up may take if it doesn't say.
+  Duration cleanup_limit = std::chrono::seconds(10);
+};
+
+class Loop {
+ public:
+  // Operations that are ready at once, in a row, before a task goes to the back of the queue.
+  static constexpr int kReadyInARow = 64;
+  // Tasks and ready operations between two looks at timers and I/O.
+  static constexpr int kTurnBudget = 256;
+  // Nodes of the tree that one cancellation marks in one go.
+  static constexpr size_t kCancelChunk = 1024;
+
+  explicit Loop(Driver& driver, LoopOptions options = {});
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+  ~Loop();
+
+  // The loop that runs on this thread, nullptr if none does.
+  static Loop* CurrentOrNull();
+  // The same, where there has to be one.
+  static Loop& Current() {
+    Loop* loop = CurrentOrNull();
+    Check(loop != nullptr, "no loop runs on this thread; call this from a task, or enter through braid::Run");
+    return *loop;
+  }
+
+  // For drivers.
+
+  // Makes this the thread's loop for its lifetime.
+  class Binding {
+   public:
+    explicit Binding(Loop& loop);
+    Binding(const Binding&) = delete;
+    Binding& operator=(const Binding&) = delete;
+    ~Binding();
+
+   private:
+    Loop* previous_;
+  };
+
+  // Fires due timers, takes what other threads handed in, and runs ready tasks for one budget. Returns true if more is
+  // ready, so that the driver should only look at I/O and not wait.
+  bool Turn();
+  // When a waiting driver has to call Turn() again, whatever happens.
+  Time next_deadline() const { return timers_.next(); }
+  // Whether a task is ready or another thread handed something in.
+  bool has_work() const { return ready_head_ != nullptr || inbox_.load(std::memory_order_acquire) != nullptr; }
+  // Whether the root task has ended and nothing is left that the loop has to finish.
+  bool finished() const { return root_ == nullptr && held_ == 0; }
+  Driver& driver() const { return driver_; }
+
+  // Keeps the loop running until the matching Release, for work that a destructor handed to it.
+  void Hold() { ++held_; }
+  void Release() { --held_; }
+
+  // For operations and boundaries.
+
+  // The task that has the thread. Only between two awaits of a task.
+  TaskNode* current() const { return current_; }
+  TaskNode& CurrentTask() const {
+    Check(current_ != nullptr, "no task runs here; call this from a task's own code, not from a callback");
+    return *current_;
+  }
+
+  void Enqueue(TaskNode* task) {
+    task->queued = true;
+    task->next_ready = nullptr;
+    *ready_tail_ = task;
+    ready_tail_ = &task->next_ready;
+  }
+  // Enqueues `task` so that its innermost link is stopped.
+  void EnqueueStopped(TaskNode* task) {
+    task->stopping = true;
+    Enqueue(task);
+  }
+  // Counts one operation that was ready at once. False: the task should go to the back of the queue.
+  bool TakeReady() { return --ready_left_ > 0; }
+
+  TimerQueue& timers() { return timers_; }
+  FramePool& frames() { return frames_; }
+  Time Now() const { return driver_.Now(); }
+  // The time the current turn began; costs nothing.
+  Time turn_time() const { return turn_time_; }
+  const LoopOptions& options() const { return options_; }
+
+  // Hands `node` to the loop. From any thread, as long as the loop exists. Never blocks, never allocates.
+  void Post(InboxNode* node) noexcept;
+
+  Scope* root() const { return root_; }
+  // Stops the whole program on this loop.
+  void CancelRoot(std::string_view reason) {
+    if (root_ != nullptr) root_->Cancel(CancelCause::Source::kExplicit, reason);
+  }
+  LoopStats stats() const;
+  void CountCleanupFailure() { ++stats_.cleanup_failures; }
+
+  // Tasks that wait for a graceful stop; kept here because a request looks at them, not at the whole tree.
+  IntrusiveList<StopWaiter>& stop_waiters() { return stop_waiters_; }
+
+ private:
+  friend class Scope;
+  friend class TaskNode;
+
+  // A cancellation on its way through a large tree.
+  struct PendingCancel {
+    Scope* root;
+    Scope* cursor;
+  };
+
+  void RunTask(TaskNode* task);
+  void RunShuffled(int budget);
+  void DrainInbox();
+  // Marks up to `limit` nodes; false if some are left (`cursor` then says where).
+  bool Spread(PendingCancel& cancel, size_t limit);
+  void StartCancel(Scope* root);
+  // After `root` got a shield: what was due from outside only is due no longer.
+  void RecomputeDue(Scope* root);
+  void ForgetScope(Scope* scope);
+  static Scope* NextOutside(Scope* scope, Scope* root);
+
+  Driver& driver_;
+  TaskNode* ready_head_ = nullptr;
+  TaskNode** ready_tail_ = &ready_head_;
+  TaskNode* current_ = nullptr;
+  int ready_left_ = kReadyInARow;
+  Time turn_time_{};
+  FramePool frames_;
+  TimerQueue timers_;
+  std::vector<PendingCancel> pending_cancels_;
+  IntrusiveList<StopWaiter> stop_waiters_;
+  Scope* root_ = nullptr;
+  std::atomic<InboxNode*> inbox_ = nullptr;
+  LoopOptions options_;
+  std::mt19937_64 shuffle_;
+  std::vector<TaskNode*> batch_;
+  LoopStats stats_;
+  uint64_t next_task_id_ = 1;
+  uint64_t held_ = 0;
+};
+
+// The only thread-local of the SDK.
+extern constinit thread_local Loop* current_loop;
+
+inline Loop* Loop::CurrentOrNull() { return current_loop; }
+
+inline bool Scope::HasPendingCancels() const {
+  return loop_ != nullptr && !loop_->pending_cancels_.empty();
+}
+
+inline void TaskNode::ParkAt(Link* link) {
+  innermost = link;
+  since = own.loop()->turn_time_;
+}
+
+// The memory of a frame: from the current thread's loop if it has one, from operator new otherwise.
+inline void* AllocateFrame(size_t size) {
+#if BRAID_FRAME_POOL_ENABLED
+  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest) [[likely]] {
+    return loop->frames().Allocate(size);
+  }
+#endif
+  return ::operator new((size + FramePool::kGranule - 1) / FramePool::kGranule * FramePool::kGranule);
+}
+
+inline void ReleaseFrame(void* p, size_t size) noexcept {
+#if BRAID_FRAME_POOL_ENABLED
+  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest) [[likely]] {
+    loop->frames().Release(p, size);
+    return;
+  }
+#endif
+  ::operator delete(p);
+}
+
+}  // namespace detail
+}  // namespace braid
+
+#endif  // BRAID_CORE_DETAIL_LOOP_H_

@@ -1,0 +1,199 @@
+#include "braid/core/detail/scope.h"
+
+#include <utility>
+
+#include "braid/core/detail/loop.h"
+#include "braid/core/detail/task_node.h"
+#include "braid/core/operation.h"
+
+namespace braid {
+
+std::string CancelCause::ToString() const {
+  std::string text;
+  switch (source) {
+    case Source::kExplicit:
+      text = "cancelled";
+      break;
+    case Source::kDeadline:
+      text = "deadline passed";
+      break;
+    case Source::kChildFailed:
+      text = "a sibling failed";
+      break;
+    case Source::kLegCompleted:
+      text = "another leg completed first";
+      break;
+    case Source::kBodyEnded:
+      text = "the body it stood under has ended";
+      break;
+  }
+  if (!task.empty()) text += " by task '" + task + "'";
+  if (!reason.empty()) text += ": " + reason;
+  return text;
+}
+
+namespace detail {
+
+void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
+  Check(loop_ == nullptr, "a cancel scope is entered twice; make a new one for each use");
+  loop_ = &loop;
+  parent_ = parent;
+  owner_ = owner;
+  if (parent != nullptr) {
+    if (Scope* first = parent->first_child_; first != nullptr) {
+      prev_ = first->prev_;
+      first->prev_->next_ = this;
+      first->prev_ = this;
+    } else {
+      parent->first_child_ = this;
+      prev_ = this;
+    }
+  } else {
+    Check(loop.root_ == nullptr, "a loop has one root");
+    loop.root_ = this;
+  }
+  due_ = cancelled_ || due_from_outside();
+}
+
+void Scope::Unlink() {
+  Check(first_child_ == nullptr, "a cancel scope ends while something runs inside it");
+  if (!loop_->pending_cancels_.empty()) [[unlikely]] loop_->ForgetScope(this);
+  loop_->timers_.Remove(*this);
+  if (parent_ != nullptr) {
+    if (next_ != nullptr) {
+      next_->prev_ = prev_;
+    } else {
+      parent_->first_child_->prev_ = prev_;
+    }
+    if (parent_->first_child_ == this) {
+      parent_->first_child_ = next_;
+    } else {
+      prev_->next_ = next_;
+    }
+  } else {
+    loop_->root_ = nullptr;
+  }
+  parent_ = prev_ = next_ = nullptr;
+  loop_ = nullptr;
+}
+
+void Scope::Enter(TaskNode& task) {
+  Link(*task.loop(), task.scope, &task);
+  task.scope = this;
+}
+
+void Scope::Leave() {
+  Check(owner_->scope == this, "a cancel scope ends out of order");
+  owner_->scope = parent_;
+  Unlink();
+}
+
+void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
+  if (cancelled_) return;
+  cancelled_ = true;
+  source_ = source;
+  if (loop_ != nullptr) {
+    Check(loop_ == current_loop, "a scope is cancelled from another thread; hand the cancel to the scope's own loop");
+  }
+  if (!reason.empty() || source == CancelCause::Source::kExplicit) {
+    const TaskNode* by = current_loop != nullptr ? current_loop->current() : nullptr;
+    detailed_cause_ = std::make_unique<CancelCause>(
+        CancelCause{source, std::string(reason), by != nullptr ? std::string(by->name.view()) : std::string()});
+  }
+  if (loop_ == nullptr) return;
+  loop_->timers_.Remove(*this);
+  if (!due_) loop_->StartCancel(this);
+}
+
+void Scope::SetDeadline(Time deadline) {
+  deadline_ = deadline;
+  if (loop_ == nullptr || cancelled_) return;
+  loop_->timers_.Remove(*this);
+  if (deadline != kNever) ArmDeadline(loop_->Now());
+}
+
+void Scope::ArmDeadline(Time now) {
+  if (cancelled_ || deadline_ == kNever) return;
+  if (deadline_ <= now) {
+    Cancel(CancelCause::Source::kDeadline);
+  } else {
+    loop_->timers_.Add(*this, deadline_);
+  }
+}
+
+void Scope::SetShield(bool shield) {
+  if (shield_ == shield) return;
+  if (loop_ == nullptr || shield) {
+    shield_ = shield;
+    if (loop_ != nullptr && due_ && !cancelled_) loop_->RecomputeDue(this);
+    return;
+  }
+  shield_ = false;
+  if (!due_ && due_from_outside()) loop_->StartCancel(this);
+}
+
+bool Scope::cancel_called() const {
+  if (cancelled_) return true;
+  if (deadline_ == kNever) return false;
+  const Loop* loop = loop_ != nullptr ? loop_ : current_loop;
+  return loop != nullptr && deadline_ <= loop->Now();
+}
+
+bool Scope::DueSlow() const {
+  for (const Scope* scope = this; scope != nullptr; scope = scope->parent_) {
+    if (scope->due_ || scope->cancelled_) return true;
+    if (scope->shield_) return false;
+  }
+  return false;
+}
+
+void Scope::MakeDue() {
+  due_ = true;
+  ++loop_->stats_.cancels_delivered;
+  if (owner_ != nullptr && owner_->scope == this && owner_->parked != nullptr) owner_->parked->Cancel();
+}
+
+std::optional<CancelCause> Scope::cause() const {
+  for (const Scope* scope = this; scope != nullptr; scope = scope->parent_) {
+    if (scope->cancelled_) {
+      return scope->detailed_cause_ != nullptr ? *scope->detailed_cause_ : CancelCause{scope->source_, {}, {}};
+    }
+    if (scope->shield_) break;
+  }
+  return std::nullopt;
+}
+
+void Scope::MarkCaughtOutside() {
+  for (Scope* scope = parent_; scope != nullptr; scope = scope->parent_) {
+    if (scope->cancelled_) {
+      scope->caught_ = true;
+      return;
+    }
+    if (scope->shield_) return;
+  }
+}
+
+void Scope::RequestStop() {
+  if (stop_requested_) return;
+  stop_requested_ = true;
+  if (loop_ == nullptr) return;
+  Check(loop_ == current_loop, "a stop is requested from another thread; hand the request to the group's loop");
+  IntrusiveList<StopWaiter>& waiters = loop_->stop_waiters();
+  for (StopWaiter* waiter = waiters.front(); waiter != nullptr;) {
+    StopWaiter* next = waiters.Next(waiter);
+    if (waiter->scope->stop_requested()) waiter->wake(*waiter);
+    waiter = next;
+  }
+}
+
+bool Scope::stop_requested() const {
+  for (const Scope* scope = this; scope != nullptr; scope = scope->parent_) {
+    if (scope->stop_requested_) return true;
+  }
+  return false;
+}
+
+void Scope::OnDeadline(Timer& timer) { static_cast<Scope&>(timer).Cancel(CancelCause::Source::kDeadline); }
+
+}  // namespace detail
+}  // namespace braid

@@ -1,0 +1,92 @@
+// A started task, as the loop sees it: the root of a program, a child of a group, a leg of a combinator.
+//
+// It runs one chain of links at a time, is in at most one queue, and is parked in at most one operation.
+
+#ifndef BRAID_CORE_DETAIL_TASK_NODE_H_
+#define BRAID_CORE_DETAIL_TASK_NODE_H_
+
+#include <cstdint>
+#include <cstring>
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "braid/core/detail/link.h"
+#include "braid/core/detail/scope.h"
+#include "braid/core/time.h"
+
+namespace braid {
+
+// The name of a task. A literal costs nothing; a string is copied.
+class TaskName {
+ public:
+  template <size_t N>
+  consteval TaskName(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
+      : data_(literal), size_(N - 1), owned_(false) {}
+  template <typename S>
+    requires std::same_as<S, std::string> || std::same_as<S, std::string_view>
+  TaskName(const S& name)  // NOLINT(google-explicit-constructor)
+      : data_(Copy(name)), size_(static_cast<uint32_t>(name.size())), owned_(true) {}
+  TaskName(TaskName&& other) noexcept
+      : data_(other.data_), size_(other.size_), owned_(std::exchange(other.owned_, false)) {}
+  TaskName& operator=(TaskName&&) = delete;
+  ~TaskName() {
+    if (owned_) delete[] data_;
+  }
+
+  std::string_view view() const { return {data_, size_}; }
+
+ private:
+  static const char* Copy(std::string_view name) {
+    char* copy = new char[name.size()];
+    std::memcpy(copy, name.data(), name.size());
+    return copy;
+  }
+
+  const char* data_;
+  uint32_t size_;
+  bool owned_;
+};
+
+namespace detail {
+
+class LocalNode;
+class Loop;
+class OperationBase;
+
+class TaskNode {
+ public:
+  explicit TaskNode(TaskName name) : name(std::move(name)) {}
+  TaskNode(const TaskNode&) = delete;
+  TaskNode& operator=(const TaskNode&) = delete;
+
+  // Puts the task under `parent` and at the end of the ready queue; it begins at `first`.
+  void Start(Loop& loop, Scope* parent, Link* first);
+  // Takes an ended task out of the tree.
+  void End();
+
+  // Parks the running task: it goes on at `link` once something enqueues it.
+  void ParkAt(Link* link);
+
+  bool due() const { return scope->due(); }
+  // Until it has ended.
+  Loop* loop() const { return own.loop(); }
+
+  TaskNode* next_ready = nullptr;
+  Link* innermost = nullptr;        // where it goes on, when it isn't running
+  OperationBase* parked = nullptr;  // the operation it waits in, if that can be asked to withdraw
+  Scope* scope = nullptr;           // the innermost node it is in
+  LocalNode* locals = nullptr;
+  uint64_t id = 0;
+  Time since{};                   // when it was parked or made ready: the loop's time of that turn
+  bool stopping = false;          // its innermost link was stopped
+  bool queued = false;
+  TaskName name;
+  Scope own;
+};
+
+}  // namespace detail
+}  // namespace braid
+
+#endif  // BRAID_CORE_DETAIL_TASK_NODE_H_

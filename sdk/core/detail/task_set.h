@@ -1,0 +1,147 @@
+// Tasks that run inside one scope, and the task that waits for the last of them: the core of groups and combinators.
+
+#ifndef BRAID_CORE_DETAIL_TASK_SET_H_
+#define BRAID_CORE_DETAIL_TASK_SET_H_
+
+#include <exception>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "braid/core/awaitable.h"
+#include "braid/core/detail/link.h"
+#include "braid/core/detail/loop.h"
+#include "braid/core/detail/scope.h"
+#include "braid/core/detail/slot.h"
+#include "braid/core/detail/task_node.h"
+
+namespace braid {
+
+// Several failures of which at least one is an exception. `what()` lists them all.
+class GroupError : public std::exception {
+ public:
+  GroupError(std::vector<std::exception_ptr> exceptions, std::vector<absl::Status> statuses);
+  const char* what() const noexcept override { return what_.c_str(); }
+  const std::vector<std::exception_ptr>& exceptions() const { return exceptions_; }
+  const std::vector<absl::Status>& statuses() const { return statuses_; }
+
+ private:
+  std::vector<std::exception_ptr> exceptions_;
+  std::vector<absl::Status> statuses_;
+  std::string what_;
+};
+
+namespace detail {
+
+// What went wrong in a group or combinator, in the order it happened.
+class Failures {
+ public:
+  void Add(absl::Status status) { statuses_.push_back(std::move(status)); }
+  void Add(std::exception_ptr exception) { exceptions_.push_back(std::move(exception)); }
+  bool empty() const { return statuses_.empty() && exceptions_.empty(); }
+
+  // One failure is given as itself: a status returned, an exception rethrown. Several statuses as the first with the others
+  // behind it; several failures with an exception among them as a GroupError.
+  absl::Status Take();
+
+ private:
+  std::vector<absl::Status> statuses_;
+  std::vector<std::exception_ptr> exceptions_;
+};
+
+// A reason for a cancellation: "task 'reader' failed: NOT_FOUND: no such file".
+std::string FailureReason(std::string_view task, const absl::Status& status, const std::exception_ptr& exception);
+
+class TaskSet {
+ public:
+  TaskSet() = default;
+
+  // Called by the host before the first task starts: the set's scope becomes the innermost of the host.
+  void Enter() {
+    host = &Loop::Current().CurrentTask();
+    scope.Enter(*host);
+  }
+
+  void Started() { ++live; }
+  // A task of the set has ended. `stopped`: by cancellation.
+  void Ended(bool stopped) {
+    if (stopped && scope.due_from_outside()) stopped_from_outside = true;
+    if (--live == 0 && waiting) {
+      waiting = false;
+      host->loop()->Enqueue(host);
+    }
+  }
+
+  // Parks the host at `link` until no task is left. False: none is.
+  bool WaitAt(Link* link) {
+    if (live == 0) return false;
+    host->ParkAt(link);
+    waiting = true;
+    return true;
+  }
+
+  Scope scope;
+  TaskNode* host = nullptr;
+  size_t live = 0;
+  bool waiting = false;
+  bool stopped_from_outside = false;  // an enclosing scope stopped some of it
+};
+
+// A task that runs one body for a combinator. It lives in the combinator's awaiter.
+template <typename B>
+class Leg : public TaskNode, public Link {
+ public:
+  using Result = typename BodyHolder<B>::Result;
+  // Called on the loop when the leg has completed or was stopped, before it leaves the set.
+  using OnEnd = void (*)(void* combinator, bool failed);
+
+  Leg(B&& body, TaskName name) : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
+
+  void Begin(TaskSet& set, Scope* parent, void* combinator, OnEnd on_end) {
+    set_ = &set;
+    combinator_ = combinator;
+    on_end_ = on_end;
+    set.Started();
+    TaskNode::Start(*set.host->loop(), parent, this);
+  }
+
+  // Empty if it was stopped.
+  Slot<Result>& slot() { return slot_; }
+
+ private:
+  static Link* First(Link* link) {
+    auto* self = static_cast<Leg*>(link);
+    self->ops = &kRunOps;
+    auto& awaiter = self->body_.Begin();
+    return awaiter.Ready() ? self : StartAwaiter(awaiter, self);
+  }
+  static Link* Done(Link* link) {
+    auto* self = static_cast<Leg*>(link);
+    Capture(self->slot_, self->body_.awaiter());
+    self->Finish(/*stopped=*/false);
+    return nullptr;
+  }
+  static Unwound Stopped(Link* link) {
+    static_cast<Leg*>(link)->Finish(/*stopped=*/true);
+    return {nullptr, false};
+  }
+  void Finish(bool stopped) {
+    on_end_(combinator_, stopped);
+    End();
+    set_->Ended(stopped);
+  }
+  static constexpr LinkOps kStartOps = {&First, &Stopped, false, "leg"};
+  static constexpr LinkOps kRunOps = {&Done, &Stopped, false, "leg"};
+
+  BodyHolder<B> body_;
+  Slot<Result> slot_;
+  TaskSet* set_ = nullptr;
+  void* combinator_ = nullptr;
+  OnEnd on_end_ = nullptr;
+};
+
+}  // namespace detail
+}  // namespace braid
+
+#endif  // BRAID_CORE_DETAIL_TASK_SET_H_

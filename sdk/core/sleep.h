@@ -1,0 +1,75 @@
+// Time and checkpoints.
+//
+//   co_await Checkpoint();          // let others run, and stop here if cancelled
+//   co_await SleepFor(20ms);
+//   Time start = Now();
+//
+// Sleeping completes at the first turn of the loop at or after its deadline; timers fire in the order of (deadline,
+// registration) and cost no system call. Cancelled at any time; nothing is lost.
+
+#ifndef BRAID_CORE_SLEEP_H_
+#define BRAID_CORE_SLEEP_H_
+
+#include "braid/core/detail/timer_queue.h"
+#include "braid/core/operation.h"
+#include "braid/core/time.h"
+
+namespace braid {
+namespace detail {
+
+class CheckpointOp final : public OperationBase {
+ public:
+  bool Try() { return false; }
+  void Suspend() { Complete(); }  // to the back of the ready queue; from there it can't be stopped any more
+  void Cancel() noexcept override {}
+  void TakeResult() {}
+};
+
+class SleepOp final : public OperationBase, private Timer {
+ public:
+  explicit SleepOp(Delay delay) : Timer(&Fire), delay_(delay), at_(kNever), relative_(true) {}
+  explicit SleepOp(Time at) : Timer(&Fire), delay_(kForever), at_(at), relative_(false) {}
+
+  bool Try() { return false; }
+  void Suspend();
+  void Cancel() noexcept override;
+  void TakeResult() {}
+
+ private:
+  static void Fire(Timer& timer) { static_cast<SleepOp&>(timer).Complete(); }
+
+  Delay delay_;
+  Time at_;
+  bool relative_;
+};
+
+}  // namespace detail
+
+// The loop's monotonic clock, read afresh. In a task or on a loop's thread.
+inline Time Now() { return detail::Loop::Current().Now(); }
+
+// Looks for cancellation and lets every other ready task run first.
+inline auto Checkpoint() { return Operation<detail::CheckpointOp>(); }
+
+// Waits for `delay` from the await on. One that is zero or negative is a Checkpoint.
+inline auto SleepFor(Delay delay) { return Operation<detail::SleepOp, Delay>(delay); }
+
+// Waits until `deadline`. One that has passed is a Checkpoint; kNever waits until cancelled.
+inline auto SleepUntil(Time deadline) { return Operation<detail::SleepOp, Time>(deadline); }
+
+// Waits until cancelled.
+inline auto SleepForever() { return SleepUntil(kNever); }
+
+// Whether the current task stops at its next checkpoint.
+inline bool CancelPending() { return detail::Loop::Current().CurrentTask().due(); }
+
+// Why the current task stops at its next checkpoint: who cancelled it, with what reason. Empty if it doesn't.
+inline std::optional<CancelCause> CancelReason() { return detail::Loop::Current().CurrentTask().scope->cause(); }
+
+// The earliest deadline around the current task: kNever for none, kAlways if it is already cancelled. Shields hide what is
+// outside of them.
+Time CurrentDeadline();
+
+}  // namespace braid
+
+#endif  // BRAID_CORE_SLEEP_H_

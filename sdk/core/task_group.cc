@@ -1,0 +1,69 @@
+#include "braid/core/task_group.h"
+
+namespace braid {
+
+void TaskGroup::Adopt(detail::ChildBase& child) {
+  detail::Check(!closed_ && set_.host != nullptr,
+                "a task is started in a group that has closed; keep the group's body running, or start it elsewhere");
+  detail::Loop& loop = *set_.host->loop();
+  detail::Check(&loop == detail::Loop::CurrentOrNull(),
+                "a task is started in a group of another thread's loop; hand the work to that loop");
+  child.group_ = this;
+  set_.Started();
+  child.Start(loop, &set_.scope, child.innermost);
+}
+
+void TaskGroup::ChildEnded(detail::ChildBase& child, detail::ChildEnd end) {
+  if (end == detail::ChildEnd::kFailed) {
+    std::exception_ptr exception = child.exception();
+    absl::Status status = child.status();
+    set_.scope.Cancel(CancelCause::Source::kChildFailed, detail::FailureReason(child.name.view(), status, exception));
+    if (exception != nullptr) {
+      failures_.Add(std::move(exception));
+    } else {
+      failures_.Add(std::move(status));
+    }
+  }
+  set_.Ended(end == detail::ChildEnd::kStopped);
+  if (set_.live == 0 && join_ != nullptr) join_->Wake();
+}
+
+void TaskGroup::BodyFailed(const absl::Status& status, const std::exception_ptr& exception) {
+  set_.scope.Cancel(CancelCause::Source::kChildFailed, detail::FailureReason(set_.host->name.view(), status, exception));
+  if (exception != nullptr) {
+    failures_.Add(exception);
+  } else {
+    failures_.Add(status);
+  }
+}
+
+namespace detail {
+
+const LinkOps ChildBase::kOps = {&Done, &Stopped, false, "task"};
+
+Link* ChildBase::Done(Link* link) {
+  auto* self = static_cast<ChildBase*>(link);
+  self->Finish(self->Complete());
+  return nullptr;
+}
+
+Unwound ChildBase::Stopped(Link* link) {
+  static_cast<ChildBase*>(link)->Finish(ChildEnd::kStopped);
+  return {nullptr, false};
+}
+
+void ChildBase::Finish(ChildEnd end) {
+  while (JoinWaiter* waiter = waiters_.PopFront()) waiter->OperationBase::Complete();
+  End();
+  TaskGroup* group = std::exchange(group_, nullptr);
+  if (starter != nullptr) {
+    Starter* to = std::exchange(starter, nullptr);
+    to->ended(*to, *this, end);
+    end = ChildEnd::kCompleted;  // the starter has it
+  }
+  group->ChildEnded(*this, end);
+  DropReference();
+}
+
+}  // namespace detail
+}  // namespace braid

@@ -1,0 +1,223 @@
+// TaskGroup: tasks that run side by side and end together.
+//
+// *A body whose locals its tasks use ends with `co_return co_await group.Join();`*. `co_return` destroys the locals of a
+// coroutine before anyone can wait for the tasks that still use them; Join waits first. When the body is stopped or leaves
+// through OrReturn, its locals stay until the last task has ended, so only a plain co_return needs this.
+//
+//   absl::Status status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+//     group.Start("reader", Read, std::move(connection));
+//     group.Start("ticker", [](Clock* clock) -> Task<void> { ... }, &clock);
+//     co_return co_await group.Join();
+//   });                                                       // every task has ended here
+//
+// Rules:
+//   - No task outlives its group. There is no detach.
+//   - A task that fails (an error status, an exception) cancels its siblings and the body. One failure is given as itself;
+//     several statuses as the first, the others by SuppressedErrors(); one exception is rethrown, an exception among several
+//     failures comes in a GroupError. None is dropped.
+//   - The group gives, in this order: an error, even under a cancel from outside; nothing (the stop goes on outwards) if an
+//     enclosing scope stopped any of it; OK, or CANCELLED where a value is owed, if its own Cancel stopped the body; the
+//     body's value. Leaving is not a checkpoint.
+//   - A body of Task<void> or Task<absl::Status> gives absl::Status, one of Task<T> or Task<absl::StatusOr<T>> gives
+//     absl::StatusOr<T>.
+//   - Tasks run in the group's scopes, whoever starts them, and see the starter's task-locals.
+//
+// Threads: all of it on the loop's thread.
+
+#ifndef BRAID_CORE_TASK_GROUP_H_
+#define BRAID_CORE_TASK_GROUP_H_
+
+#include <concepts>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "braid/core/awaitable.h"
+#include "braid/core/detail/child.h"
+#include "braid/core/detail/result.h"
+#include "braid/core/detail/task_set.h"
+#include "braid/core/operation.h"
+#include "braid/core/task.h"
+#include "braid/core/task_handle.h"
+#include "braid/core/time.h"
+
+namespace braid {
+namespace detail {
+
+template <typename B>
+class GroupAwaiter;
+
+}  // namespace detail
+
+class TaskGroup {
+ public:
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+  ~TaskGroup() { closed_ = true; }
+
+  // Starts `callable(args...)`, which returns a Task, as a task of this group. The callable and the arguments are copied or
+  // moved in and kept until the task has ended; std::ref passes a reference. Never runs the task inline; it begins even if
+  // the group is already cancelled, and stops at its first checkpoint then. May be called as long as the body or a task of
+  // the group runs; afterwards is a failed check.
+  template <typename F, typename... Args>
+    requires detail::Startable<F, Args...>
+  auto Start(TaskName name, F&& callable, Args&&... args) {
+    auto* child = detail::MakeChild(std::move(name), std::forward<F>(callable), std::forward<Args>(args)...);
+    Adopt(*child);
+    return TaskHandle<detail::ValueOf<typename std::remove_pointer_t<decltype(child)>::Result>>(child);
+  }
+
+  // A Task made beforehand may refer to what is gone by the time it runs: pass the function and its arguments instead.
+  template <typename T>
+  void Start(TaskName name, Task<T> task) = delete;
+
+  // Waits until every task of the group has ended. Cancelled like any operation, the group's own Cancel included; the
+  // group waits for its tasks all the same before it gives control back. Always OK: errors come out of the group.
+  auto Join() { return Operation<JoinOp, TaskGroup*>(this); }
+
+  // Stops the body and every task, also those started later. Idempotent; the first reason wins.
+  void Cancel(std::string_view reason = {}) { set_.scope.Cancel(CancelCause::Source::kExplicit, reason); }
+
+  // Asks the body and the tasks to finish what they have and take no more; see stop_request.h.
+  void RequestStop() { set_.scope.RequestStop(); }
+
+  // As in CancelScope: the group is also one.
+  void SetDeadline(Time deadline) { set_.scope.SetDeadline(deadline); }
+  Time deadline() const { return set_.scope.deadline(); }
+  void SetShield(bool shield) { set_.scope.SetShield(shield); }
+  bool cancel_called() const { return set_.scope.cancel_called(); }
+
+  // Tasks that have not ended.
+  size_t size() const { return set_.live; }
+
+ private:
+  template <typename B>
+  friend class detail::GroupAwaiter;
+  friend class detail::ChildBase;
+
+  class JoinOp final : public detail::OperationBase {
+   public:
+    explicit JoinOp(TaskGroup* group) : group_(group) {
+      detail::Check(!group->closed_, "a task group is joined after it closed");
+    }
+    bool Try() { return group_->set_.live == 0; }
+    void Suspend() {
+      detail::Check(group_->join_ == nullptr, "two tasks join the same group; the body alone does that");
+      group_->join_ = this;
+    }
+    void Cancel() noexcept override {
+      group_->join_ = nullptr;
+      Stop();
+    }
+    absl::Status TakeResult() { return absl::OkStatus(); }
+    void Wake() {
+      group_->join_ = nullptr;
+      Complete();
+    }
+
+   private:
+    TaskGroup* group_;
+  };
+
+  TaskGroup() = default;
+
+  void Adopt(detail::ChildBase& child);
+  void ChildEnded(detail::ChildBase& child, detail::ChildEnd end);
+  void BodyFailed(const absl::Status& status, const std::exception_ptr& exception);
+
+  detail::TaskSet set_;
+  detail::Failures failures_;
+  JoinOp* join_ = nullptr;
+  bool closed_ = false;
+};
+
+namespace detail {
+
+template <typename B>
+class GroupAwaiter : public Link {
+ public:
+  using BodyType = BodyHolder<B, TaskGroup&>;
+  using Result = typename BodyType::Result;
+
+  explicit GroupAwaiter(B&& body) : Link(&kOps), body_(std::move(body)) {}
+
+  bool Ready() const { return false; }
+
+  Link* Start(Link* link) {
+    parent = link;
+    group_.set_.Enter();
+    auto& awaiter = body_.Begin(group_);
+    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+  }
+
+  FallibleOf<Result> TakeResult() {
+    if (!group_.failures_.empty()) return group_.failures_.Take();
+    if (!slot_.empty()) return TakeFallible(slot_);
+    if constexpr (std::is_void_v<ValueOf<Result>>) {
+      return absl::OkStatus();
+    } else {
+      return absl::CancelledError("the task group was cancelled before its body had a value");
+    }
+  }
+
+ private:
+  static Link* Done(Link* link) {
+    auto* self = static_cast<GroupAwaiter*>(link);
+    if (!self->body_ended_) {
+      self->body_ended_ = true;
+      Capture(self->slot_, self->body_.awaiter());
+      if (Failed(self->slot_)) {
+        const bool threw = self->slot_.has_exception();
+        self->group_.BodyFailed(threw ? absl::OkStatus() : StatusOf(self->slot_),
+                                threw ? self->slot_.exception() : nullptr);
+      }
+      if (self->group_.set_.WaitAt(self)) return nullptr;
+    }
+    return self->Conclude() ? self->parent : Unwind(self->parent);
+  }
+
+  static Unwound Stopped(Link* link) {
+    auto* self = static_cast<GroupAwaiter*>(link);
+    self->body_ended_ = true;
+    if (self->group_.set_.scope.due_from_outside()) self->group_.set_.stopped_from_outside = true;
+    if (self->group_.set_.WaitAt(self)) return {nullptr, false};
+    const bool goes_on = self->Conclude();
+    return {self->parent, !goes_on};
+  }
+
+  // Every task has ended. False: the stop goes on outwards.
+  bool Conclude() {
+    group_.closed_ = true;
+    if constexpr (requires { body_.awaiter().Reset(); }) body_.awaiter().Reset();  // a frame that was kept for the tasks
+    Scope& scope = group_.set_.scope;
+    const bool failed = !group_.failures_.empty();
+    if (failed && group_.set_.stopped_from_outside) scope.MarkCaughtOutside();
+    scope.Leave();
+    return failed || !group_.set_.stopped_from_outside;
+  }
+
+  static constexpr LinkOps kOps = {&Done, &Stopped, /*keeps_frame=*/true, "TaskGroup"};
+
+  TaskGroup group_;
+  BodyType body_;
+  Slot<Result> slot_;
+  bool body_ended_ = false;
+};
+
+template <typename B>
+concept GroupBody = Body<B, TaskGroup&>;
+
+}  // namespace detail
+
+// Runs `body(group)` and gives its result once the body and every task of the group have ended; see above.
+template <detail::GroupBody B>
+auto WithTaskGroup(B&& body) {
+  using Stored = std::decay_t<B>;
+  return detail::Boundary<detail::GroupAwaiter<Stored>, Stored>(Stored(std::forward<B>(body)));
+}
+
+}  // namespace braid
+
+#endif  // BRAID_CORE_TASK_GROUP_H_
