@@ -1,7 +1,5 @@
 #include "braid/core/status.h"
 
-#include <cstdint>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -28,62 +26,56 @@ bool Has(const absl::Status& status, const char* condition) {
   return payload.has_value() && *payload == condition;
 }
 
-// A payload is bytes: a list of records, each a code, the message, and the payloads; lengths are 64 bits, little-endian.
-void PutNumber(std::string& out, uint64_t number) {
-  for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(number >> (8 * i)));
-}
-void PutString(std::string& out, std::string_view text) {
-  PutNumber(out, text.size());
-  out.append(text);
-}
+// The payload is text that a person can read in Status::ToString and Split can take apart again:
+//   NOT_FOUND: no such file|UNAVAILABLE: gone{braid/condition=broken}
+// with a backslash before each of |{}=\ inside a message or a payload.
+constexpr std::string_view kSpecial = "|{}=\\";
 
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  bool done() const { return bytes_.empty(); }
-  // False once the bytes end early.
-  bool ok() const { return ok_; }
-
-  uint64_t Number() {
-    if (bytes_.size() < 8) {
-      bytes_ = {};
-      ok_ = false;
-      return 0;
-    }
-    uint64_t number = 0;
-    for (int i = 7; i >= 0; --i) number = number << 8 | static_cast<unsigned char>(bytes_[i]);
-    bytes_.remove_prefix(8);
-    return number;
+void PutEscaped(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    if (kSpecial.find(c) != std::string_view::npos) out.push_back('\\');
+    out.push_back(c);
   }
-  std::string_view String() {
-    const uint64_t size = Number();
-    if (size > bytes_.size()) {
-      bytes_ = {};
-      ok_ = false;
-      return {};
-    }
-    std::string_view text = bytes_.substr(0, size);
-    bytes_.remove_prefix(size);
-    return text;
-  }
+}
 
- private:
-  std::string_view bytes_;
-  bool ok_ = true;
-};
+// Takes the text up to the next unescaped character of `ends` off `rest`, that character included.
+std::string TakeUntil(std::string_view& rest, std::string_view ends, char* end) {
+  std::string text;
+  *end = '\0';
+  size_t i = 0;
+  for (; i < rest.size(); ++i) {
+    if (rest[i] == '\\' && i + 1 < rest.size()) {
+      text.push_back(rest[++i]);
+    } else if (ends.find(rest[i]) != std::string_view::npos) {
+      *end = rest[i++];
+      break;
+    } else {
+      text.push_back(rest[i]);
+    }
+  }
+  rest.remove_prefix(i);
+  return text;
+}
 
 void Put(std::string& out, const absl::Status& status) {
-  PutNumber(out, static_cast<uint64_t>(status.raw_code()));
-  PutString(out, {status.message().data(), status.message().size()});
-  std::string payloads;
-  uint64_t count = 0;
+  if (!out.empty()) out.push_back('|');
+  const std::string code = absl::StatusCodeToString(status.code());
+  out += code + ": ";
+  PutEscaped(out, {status.message().data(), status.message().size()});
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    ++count;
-    PutString(payloads, {url.data(), url.size()});
-    PutString(payloads, std::string(payload));
+    out.push_back('{');
+    PutEscaped(out, {url.data(), url.size()});
+    out.push_back('=');
+    PutEscaped(out, std::string(payload));
+    out.push_back('}');
   });
-  PutNumber(out, count);
-  out += payloads;
+}
+
+absl::StatusCode CodeNamed(std::string_view name) {
+  for (int code = 0; code <= 16; ++code) {
+    if (absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) == name) return static_cast<absl::StatusCode>(code);
+  }
+  return absl::StatusCode::kUnknown;
 }
 
 }  // namespace
@@ -118,17 +110,21 @@ std::vector<absl::Status> SuppressedErrors(const absl::Status& status) {
   std::vector<absl::Status> errors;
   const auto payload = status.GetPayload(kSuppressedUrl);
   if (!payload.has_value()) return errors;
-  const std::string bytes(*payload);
-  Reader reader(bytes);
-  while (!reader.done()) {
-    const auto code = static_cast<absl::StatusCode>(reader.Number());
-    const std::string_view message = reader.String();
-    absl::Status error(code, View(message));
-    for (uint64_t left = reader.Number(); left > 0 && reader.ok(); --left) {
-      const std::string_view url = reader.String();
-      error.SetPayload(View(url), absl::Cord(View(reader.String())));
+  const std::string text(*payload);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    char end = '\0';
+    const std::string head = TakeUntil(rest, "{|", &end);
+    const size_t colon = head.find(": ");
+    const std::string_view code = std::string_view(head).substr(0, colon);
+    const std::string_view message = colon == std::string::npos ? "" : std::string_view(head).substr(colon + 2);
+    absl::Status error(CodeNamed(code), View(message));
+    while (end == '{') {
+      const std::string url = TakeUntil(rest, "=", &end);
+      error.SetPayload(View(url), absl::Cord(View(TakeUntil(rest, "}", &end))));
+      end = rest.empty() ? '\0' : rest.front();
+      if (!rest.empty()) rest.remove_prefix(1);
     }
-    if (!reader.ok()) break;
     errors.push_back(std::move(error));
   }
   return errors;
@@ -136,10 +132,10 @@ std::vector<absl::Status> SuppressedErrors(const absl::Status& status) {
 
 absl::Status WithSuppressed(absl::Status status, const std::vector<absl::Status>& suppressed) {
   if (status.ok() || suppressed.empty()) return status;
-  std::string bytes;
-  if (const auto payload = status.GetPayload(kSuppressedUrl); payload.has_value()) bytes = std::string(*payload);
-  for (const absl::Status& error : suppressed) Put(bytes, error);
-  status.SetPayload(kSuppressedUrl, absl::Cord(bytes));
+  std::string text;
+  if (const auto payload = status.GetPayload(kSuppressedUrl); payload.has_value()) text = std::string(*payload);
+  for (const absl::Status& error : suppressed) Put(text, error);
+  status.SetPayload(kSuppressedUrl, absl::Cord(View(text)));
   return status;
 }
 

@@ -40,6 +40,7 @@
 #include "braid/core/detail/task_set.h"
 #include "braid/core/operation.h"
 #include "braid/core/task.h"
+#include "braid/core/ready.h"
 #include "braid/core/task_handle.h"
 #include "braid/core/time.h"
 
@@ -48,6 +49,9 @@ namespace detail {
 
 template <typename B>
 class GroupAwaiter;
+
+template <typename T, typename F, typename... Args>
+class StartAndWaitOp;
 
 }  // namespace detail
 
@@ -73,6 +77,23 @@ class TaskGroup {
   template <typename T>
   void Start(TaskName name, Task<T> task) = delete;
 
+  // Starts a task and waits until it says that it is ready, and with what. The callable takes a Ready<T> as its last
+  // parameter, after `args`:
+  //
+  //   Task<absl::Status> Listen(Ready<int> ready) { ...; ready.Set(port); ... }
+  //   int port = co_await OrReturn(group.StartAndWait("listener", Listen));
+  //
+  // Gives absl::StatusOr<T>, or absl::Status for Ready<void>. Until it is ready the task belongs to this call: its error is
+  // the result here and leaves the group unharmed, ending without Set is FAILED_PRECONDITION, and cancelling the call
+  // cancels the task and waits for its end (an error it ends with is still given). From then on it is a task of the group.
+  template <typename F, typename... Args>
+  auto StartAndWait(TaskName name, F&& callable, Args&&... args) {
+    using Last = typename detail::LastParameter<std::decay_t<F>>::Type;
+    using Op = detail::StartAndWaitOp<typename Last::Value, std::decay_t<F>, std::decay_t<Args>...>;
+    return Operation<Op, TaskGroup*, TaskName, std::decay_t<F>, std::decay_t<Args>...>(
+        this, std::move(name), std::forward<F>(callable), std::forward<Args>(args)...);
+  }
+
   // Waits until every task of the group has ended. Cancelled like any operation, the group's own Cancel included; the
   // group waits for its tasks all the same before it gives control back. Always OK: errors come out of the group.
   auto Join() { return Operation<JoinOp, TaskGroup*>(this); }
@@ -95,6 +116,8 @@ class TaskGroup {
  private:
   template <typename B>
   friend class detail::GroupAwaiter;
+  template <typename T, typename F, typename... Args>
+  friend class detail::StartAndWaitOp;
   friend class detail::ChildBase;
 
   class JoinOp final : public detail::OperationBase {
@@ -208,6 +231,40 @@ class GroupAwaiter : public Link {
 
 template <typename B>
 concept GroupBody = Body<B, TaskGroup&>;
+
+template <typename T, typename F, typename... Args>
+class StartAndWaitOp final : public StartingWithValue<T> {
+ public:
+  StartAndWaitOp(TaskGroup* group, TaskName name, F callable, Args... args)
+      : group_(group), call_(std::move(name), std::move(callable), std::move(args)...) {}
+
+  bool Try() {
+    auto* child = std::apply(
+        [this](TaskName& name, F& callable, Args&... args) {
+          return MakeChild(std::move(name), std::move(callable), std::move(args)..., Ready<T>(this));
+        },
+        call_);
+    this->Begin(*child);
+    group_->Adopt(*child);
+    return false;
+  }
+  void Suspend() {}
+
+  typename FallibleFor<T>::Type TakeResult() {
+    if (!this->ready()) return this->TakeFailure();
+    if constexpr (std::is_void_v<T>) {
+      return absl::OkStatus();
+    } else {
+      return std::move(*this->value_);
+    }
+  }
+
+ private:
+  friend class Ready<T>;
+
+  TaskGroup* group_;
+  std::tuple<TaskName, F, Args...> call_;
+};
 
 }  // namespace detail
 

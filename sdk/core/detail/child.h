@@ -243,6 +243,18 @@ auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
   }
 }
 
+// The type of a callable's last parameter.
+template <typename F>
+struct LastParameter : LastParameter<decltype(&F::operator())> {};
+template <typename R, typename... Ps>
+struct LastParameter<R (*)(Ps...)> {
+  using Type = std::tuple_element_t<sizeof...(Ps) - 1, std::tuple<Ps...>>;
+};
+template <typename R, typename C, typename... Ps>
+struct LastParameter<R (C::*)(Ps...)> : LastParameter<R (*)(Ps...)> {};
+template <typename R, typename C, typename... Ps>
+struct LastParameter<R (C::*)(Ps...) const> : LastParameter<R (*)(Ps...)> {};
+
 }  // namespace detail
 }  // namespace braid
 

@@ -88,20 +88,29 @@ class TaskSet {
   bool stopped_from_outside = false;  // an enclosing scope stopped some of it
 };
 
+// What a combinator is told about each of its legs.
+class LegObserver {
+ public:
+  enum class End : uint8_t { kValue, kFailed, kStopped };
+  // On the loop, when the leg has ended and before it leaves the set. `status` and `exception` are set where it failed.
+  virtual void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) = 0;
+
+ protected:
+  ~LegObserver() = default;
+};
+
 // A task that runs one body for a combinator. It lives in the combinator's awaiter.
 template <typename B>
 class Leg : public TaskNode, public Link {
  public:
   using Result = typename BodyHolder<B>::Result;
-  // Called on the loop when the leg has completed or was stopped, before it leaves the set.
-  using OnEnd = void (*)(void* combinator, bool failed);
 
-  Leg(B&& body, TaskName name) : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
+  explicit Leg(B&& body, TaskName name = "leg") : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
 
-  void Begin(TaskSet& set, Scope* parent, void* combinator, OnEnd on_end) {
+  // Starts it under `parent`, as a task of `set`.
+  void Begin(TaskSet& set, Scope* parent, LegObserver* observer) {
     set_ = &set;
-    combinator_ = combinator;
-    on_end_ = on_end;
+    observer_ = observer;
     set.Started();
     TaskNode::Start(*set.host->loop(), parent, this);
   }
@@ -119,17 +128,23 @@ class Leg : public TaskNode, public Link {
   static Link* Done(Link* link) {
     auto* self = static_cast<Leg*>(link);
     Capture(self->slot_, self->body_.awaiter());
-    self->Finish(/*stopped=*/false);
+    if (!Failed(self->slot_)) {
+      self->Finish(LegObserver::End::kValue, absl::OkStatus(), nullptr);
+    } else if (self->slot_.has_exception()) {
+      self->Finish(LegObserver::End::kFailed, absl::OkStatus(), self->slot_.exception());
+    } else {
+      self->Finish(LegObserver::End::kFailed, StatusOf(self->slot_), nullptr);
+    }
     return nullptr;
   }
   static Unwound Stopped(Link* link) {
-    static_cast<Leg*>(link)->Finish(/*stopped=*/true);
+    static_cast<Leg*>(link)->Finish(LegObserver::End::kStopped, absl::OkStatus(), nullptr);
     return {nullptr, false};
   }
-  void Finish(bool stopped) {
-    on_end_(combinator_, stopped);
+  void Finish(LegObserver::End end, const absl::Status& status, const std::exception_ptr& exception) {
+    observer_->LegEnded(end, status, exception);
     End();
-    set_->Ended(stopped);
+    set_->Ended(end == LegObserver::End::kStopped);
   }
   static constexpr LinkOps kStartOps = {&First, &Stopped, false, "leg"};
   static constexpr LinkOps kRunOps = {&Done, &Stopped, false, "leg"};
@@ -137,8 +152,36 @@ class Leg : public TaskNode, public Link {
   BodyHolder<B> body_;
   Slot<Result> slot_;
   TaskSet* set_ = nullptr;
-  void* combinator_ = nullptr;
-  OnEnd on_end_ = nullptr;
+  LegObserver* observer_ = nullptr;
+};
+
+// The base of AllOf, AnyOf and FirstOk: legs that run side by side in a scope of their own, and a host that waits.
+class Combinator : public Link, protected LegObserver {
+ public:
+  bool Ready() const { return false; }
+
+ protected:
+  explicit Combinator(const LinkOps* ops) : Link(ops) {}
+  ~Combinator() = default;
+
+  // Starts every leg of `legs` by `begin(leg)`; returns what Start of an awaiter returns.
+  template <typename BeginLegs>
+  Link* StartLegs(Link* link, BeginLegs begin) {
+    parent = link;
+    set_.Enter();
+    begin();
+    return set_.WaitAt(this) ? nullptr : this;
+  }
+  template <typename B>
+  void BeginLeg(Leg<B>& leg) {
+    leg.Begin(set_, &set_.scope, this);
+  }
+
+  // The host is parked in no operation: what a stop reaches are the legs.
+  static Unwound StoppedNever(Link*) { CheckFailed("a combinator was stopped itself; this is a bug in Braid", std::source_location::current()); }
+
+  TaskSet set_;
+  Failures failures_;
 };
 
 }  // namespace detail

@@ -1,0 +1,162 @@
+// Finally: a body, and a clean-up that runs and may wait however the body ended.
+//
+//   absl::Status status = co_await Finally(
+//       [&]() -> Task<absl::Status> { co_return co_await Transfer(connection); },
+//       [&](const Outcome<void>& outcome) -> Task<absl::Status> {
+//         if (outcome.stopped()) co_await OrReturn(connection.SendAbort());
+//         co_return co_await connection.Close();
+//       });
+//
+// The clean-up gets the body's outcome (or takes no argument). It runs after the body's frames are gone, shielded from
+// cancellation, within a limit (default: the loop's clean-up limit, which a service sets to its drain limit); when the limit
+// passes it is stopped, which counts as an error. A clean-up's error becomes the result of a body that was OK or stopped,
+// and stands behind (SuppressedErrors, GroupError) the error of one that failed. Gives absl::Status or absl::StatusOr of the
+// body's value if the body or the clean-up can fail, the body's plain result otherwise; a clean-up that can't return an error
+// and hits its limit is only counted in LoopStats. A stop from outside goes on outwards after the clean-up.
+
+#ifndef BRAID_CORE_FINALLY_H_
+#define BRAID_CORE_FINALLY_H_
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "braid/core/awaitable.h"
+#include "braid/core/detail/result.h"
+#include "braid/core/detail/task_set.h"
+#include "braid/core/outcome.h"
+#include "braid/core/time.h"
+
+namespace braid {
+namespace detail {
+
+// Links the outcome to a clean-up that doesn't want it.
+template <typename C, typename O>
+inline constexpr bool kTakesOutcome = BodyCallable<C, const O&>;
+
+template <typename C, typename O>
+using CleanupHolder = std::conditional_t<kTakesOutcome<C, O>, BodyHolder<C, const O&>, BodyHolder<C>>;
+
+absl::Status CleanupLimitPassed(Duration limit);
+
+template <typename B, typename C>
+class FinallyAwaiter final : public Link {
+ public:
+  using BodyResult = typename BodyHolder<B>::Result;
+  using OutcomeType = Outcome<ValueOf<BodyResult>>;
+  using Holder = CleanupHolder<C, OutcomeType>;
+  using CleanupResult = typename Holder::Result;
+  static constexpr bool kCanFail = kFallible<BodyResult> || kFallible<CleanupResult>;
+  using Result = std::conditional_t<kCanFail, FallibleOf<BodyResult>, BodyResult>;
+
+  static_assert(std::is_void_v<ValueOf<CleanupResult>>, "a clean-up gives nothing or an absl::Status");
+
+  FinallyAwaiter(B&& body, C&& cleanup, Delay limit)
+      : Link(&kOps), body_(std::in_place, std::move(body)), cleanup_(std::move(cleanup)), limit_(limit.nanoseconds()) {}
+
+  bool Ready() const { return false; }
+
+  Link* Start(Link* link) {
+    parent = link;
+    auto& awaiter = body_->Begin();
+    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+  }
+
+  Result TakeResult() {
+    if (!failures_.empty()) {
+      absl::Status status = failures_.Take();  // rethrows an exception
+      if constexpr (kCanFail) return status;
+    }
+    if constexpr (std::is_void_v<ValueOf<BodyResult>>) {
+      if constexpr (kCanFail) return absl::OkStatus();
+    } else {
+      return std::move(outcome_->value());
+    }
+  }
+
+ private:
+  Link* BeginCleanup() {
+    body_.reset();
+    Loop& loop = Loop::Current();
+    if (limit_ < Duration::zero()) limit_ = loop.options().cleanup_limit;
+    scope_.SetShield(true);
+    scope_.Enter(loop.CurrentTask());
+    const Time now = loop.Now();
+    scope_.SetRelativeDeadline(Add(now, limit_), now);
+    auto& awaiter = [&]() -> auto& {
+      if constexpr (kTakesOutcome<C, OutcomeType>) {
+        return cleanup_.Begin(std::as_const(*outcome_));
+      } else {
+        return cleanup_.Begin();
+      }
+    }();
+    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+  }
+
+  static Link* Done(Link* link) {
+    auto* self = static_cast<FinallyAwaiter*>(link);
+    if (!self->outcome_.has_value()) {
+      Slot<BodyResult> slot;
+      Capture(slot, self->body_->awaiter());
+      if (slot.has_exception()) {
+        self->failures_.Add(slot.exception());
+      } else if (Failed(slot)) {
+        self->failures_.Add(StatusOf(slot));
+      }
+      self->outcome_.emplace(TakeOutcome(slot));
+      return self->BeginCleanup();
+    }
+    Slot<CleanupResult> slot;
+    Capture(slot, self->cleanup_.awaiter());
+    if (slot.has_exception()) {
+      self->failures_.Add(slot.exception());
+    } else if (Failed(slot)) {
+      self->failures_.Add(StatusOf(slot));
+    }
+    self->scope_.Leave();
+    return self->GoesOn() ? self->parent : Unwind(self->parent);
+  }
+
+  static Unwound Stopped(Link* link) {
+    auto* self = static_cast<FinallyAwaiter*>(link);
+    if (!self->outcome_.has_value()) {
+      self->outcome_.emplace();
+      return {self->BeginCleanup(), false};
+    }
+    // Only the limit stops the clean-up: it is shielded.
+    self->scope_.Leave();
+    if constexpr (kFallible<CleanupResult>) {
+      self->failures_.Add(CleanupLimitPassed(self->limit_));
+    } else {
+      Loop::Current().CountCleanupFailure();
+    }
+    return {self->parent, !self->GoesOn()};
+  }
+
+  bool GoesOn() const { return !failures_.empty() || !outcome_->stopped(); }
+
+  static constexpr LinkOps kOps = {&Done, &Stopped, false, "Finally"};
+
+  std::optional<BodyHolder<B>> body_;
+  Holder cleanup_;
+  Duration limit_;
+  Scope scope_;
+  std::optional<OutcomeType> outcome_;
+  Failures failures_;
+};
+
+}  // namespace detail
+
+template <Body B, typename C>
+  requires(detail::kTakesOutcome<std::decay_t<C>, Outcome<detail::ValueOf<detail::BodyResult<B>>>> || Body<C>)
+auto Finally(B&& body, C&& cleanup, Delay limit = Duration(-1)) {
+  using First = std::decay_t<B>;
+  using Second = std::decay_t<C>;
+  return detail::Boundary<detail::FinallyAwaiter<First, Second>, First, Second, Delay>(
+      First(std::forward<B>(body)), Second(std::forward<C>(cleanup)), limit);
+}
+
+}  // namespace braid
+
+#endif  // BRAID_CORE_FINALLY_H_
