@@ -21,6 +21,11 @@ Loop::Loop(Driver& driver, LoopOptions options)
     : driver_(driver), turn_time_(driver.Now()), options_(options), shuffle_(options.shuffle_seed.value_or(0)) {}
 
 Loop::~Loop() {
+  while (!locals_.empty()) {
+    const Local local = locals_.back();
+    locals_.pop_back();
+    local.destroy(local.value);
+  }
   Check(root_ == nullptr && ready_head_ == nullptr, "a loop is destroyed while tasks are alive on it");
 }
 

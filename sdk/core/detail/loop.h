@@ -166,6 +166,17 @@ class Loop {
   // Hands `node` to the loop. From any thread, as long as the loop exists. Never blocks, never allocates.
   void Post(InboxNode* node) noexcept;
 
+  // For LoopLocal.
+  void* FindLocal(const void* key) const {
+    for (const Local& local : locals_) {
+      if (local.key == key) return local.value;
+    }
+    return nullptr;
+  }
+  void AddLocal(const void* key, void* value, void (*destroy)(void*) noexcept) {
+    locals_.push_back({key, value, destroy});
+  }
+
   Scope* root() const { return root_; }
   // Stops the whole program on this loop.
   void CancelRoot(std::string_view reason) {
@@ -185,6 +196,12 @@ class Loop {
   struct PendingCancel {
     Scope* root;
     Scope* cursor;
+  };
+
+  struct Local {
+    const void* key;
+    void* value;
+    void (*destroy)(void*) noexcept;
   };
 
   void RunTask(TaskNode* task);
@@ -207,6 +224,7 @@ class Loop {
   FramePool frames_;
   TimerQueue timers_;
   std::vector<PendingCancel> pending_cancels_;
+  std::vector<Local> locals_;
   IntrusiveList<StopWaiter> stop_waiters_;
   Scope* root_ = nullptr;
   std::atomic<InboxNode*> inbox_ = nullptr;
