@@ -1,13 +1,17 @@
 // AllOf: runs several bodies side by side and gives all their results.
 //
-//   auto [user, quota] = co_await OrReturn(AllOf(users.Get(id), quotas.Get(id)));
-//   std::vector<int> sizes = co_await AllOf(std::move(tasks));     // in the order of the range
+//   auto [user, quota] =
+//       co_await OrReturn(AllOf(users.Get(id), quotas.Get(id)));
+//   // In the order of the range:
+//   std::vector<int> sizes = co_await AllOf(std::move(tasks));
 //
-// Completes when every body has ended. co_await gives a tuple (for a range, a vector) of the values; if any body can fail,
-// an absl::StatusOr of the tuple of unwrapped values: the first error cancels the rest, the others are there by
-// SuppressedErrors(). Where no body has a value, it gives nothing, or an absl::Status. An exception cancels the rest and is
-// rethrown. Stopped from outside, all bodies are stopped; values that some of them had by then are lost, so a body keeps
-// progress that matters in an object outside.
+// Completes when every body has ended. co_await gives a tuple (for a range, a
+// vector) of the values; if any body can fail, an absl::StatusOr of the tuple
+// of unwrapped values: the first error cancels the rest, the others are there
+// by SuppressedErrors(). Where no body has a value, it gives nothing, or an
+// absl::Status. An exception cancels the rest and is rethrown. Stopped from
+// outside, all bodies are stopped; values that some of them had by then are
+// lost, so a body keeps progress that matters in an object outside.
 
 #ifndef BRAID_CORE_ALL_OF_H_
 #define BRAID_CORE_ALL_OF_H_
@@ -33,7 +37,8 @@ class AllOfBase : public Combinator {
   AllOfBase() : Combinator(&kOps) {}
   ~AllOfBase() = default;
 
-  void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) final;
+  void LegEnded(End end, const absl::Status& status,
+                const std::exception_ptr& exception) final;
 
  private:
   static Link* Done(Link* link);
@@ -42,7 +47,8 @@ class AllOfBase : public Combinator {
   bool some_stopped_ = false;
 };
 
-// The result of legs that all completed, or the failures: `Values` is void, or what `take()` gives.
+// The result of legs that all completed, or the failures: `Values` is void, or
+// what `take()` gives.
 template <bool kFallible, typename Values, typename Take>
 auto AllOfResult(Failures& failures, Take take) {
   if constexpr (kFallible) {
@@ -54,7 +60,8 @@ auto AllOfResult(Failures& failures, Take take) {
       return Result(take());
     }
   } else {
-    if (!failures.empty()) failures.Take().IgnoreError();  // only exceptions: this rethrows
+    if (!failures.empty())
+      failures.Take().IgnoreError();  // only exceptions: this rethrows
     if constexpr (!std::is_void_v<Values>) return take();
   }
 }
@@ -65,15 +72,22 @@ class AllOfAwaiter final : public AllOfBase {
   explicit AllOfAwaiter(Bs&&... bodies) : legs_(std::move(bodies)...) {}
 
   Link* Start(Link* link) {
-    return StartLegs(link, [&] { std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_); });
+    return StartLegs(link, [&] {
+      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+    });
   }
 
   auto TakeResult() {
     constexpr bool kAnyFallible = (kFallible<typename Leg<Bs>::Result> || ...);
-    constexpr bool kAllVoid = (std::is_void_v<ValueOf<typename Leg<Bs>::Result>> && ...);
-    using Values = std::conditional_t<kAllVoid, void, std::tuple<Regular<ValueOf<typename Leg<Bs>::Result>>...>>;
+    constexpr bool kAllVoid =
+        (std::is_void_v<ValueOf<typename Leg<Bs>::Result>> && ...);
+    using Values = std::conditional_t<
+        kAllVoid, void,
+        std::tuple<Regular<ValueOf<typename Leg<Bs>::Result>>...>>;
     return AllOfResult<kAnyFallible, Values>(failures_, [&] {
-      return std::apply([](auto&... legs) { return Values(TakeValue(legs.slot())...); }, legs_);
+      return std::apply(
+          [](auto&... legs) { return Values(TakeValue(legs.slot())...); },
+          legs_);
     });
   }
 
@@ -85,21 +99,25 @@ template <typename B>
 class AllOfRangeAwaiter final : public AllOfBase {
  public:
   explicit AllOfRangeAwaiter(std::vector<B>&& bodies)
-      : bodies_(std::move(bodies)), legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {}
+      : bodies_(std::move(bodies)),
+        legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {}
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < bodies_.size(); ++i) BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
+      for (size_t i = 0; i < bodies_.size(); ++i)
+        BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
     });
   }
 
   auto TakeResult() {
     using Result = typename Leg<B>::Result;
-    using Values = std::conditional_t<std::is_void_v<ValueOf<Result>>, void, std::vector<Regular<ValueOf<Result>>>>;
+    using Values = std::conditional_t<std::is_void_v<ValueOf<Result>>, void,
+                                      std::vector<Regular<ValueOf<Result>>>>;
     return AllOfResult<kFallible<Result>, Values>(failures_, [&] {
       Values values;
       values.reserve(bodies_.size());
-      for (size_t i = 0; i < bodies_.size(); ++i) values.push_back(TakeValue(legs_[i]->slot()));
+      for (size_t i = 0; i < bodies_.size(); ++i)
+        values.push_back(TakeValue(legs_[i]->slot()));
       return values;
     });
   }
@@ -114,13 +132,15 @@ class AllOfRangeAwaiter final : public AllOfBase {
 template <Body... Bs>
   requires(sizeof...(Bs) > 0)
 auto AllOf(Bs&&... bodies) {
-  return detail::Boundary<detail::AllOfAwaiter<std::decay_t<Bs>...>, std::decay_t<Bs>...>(
+  return detail::Boundary<detail::AllOfAwaiter<std::decay_t<Bs>...>,
+                          std::decay_t<Bs>...>(
       std::decay_t<Bs>(std::forward<Bs>(bodies))...);
 }
 
 template <Body B>
 auto AllOf(std::vector<B> bodies) {
-  return detail::Boundary<detail::AllOfRangeAwaiter<B>, std::vector<B>>(std::move(bodies));
+  return detail::Boundary<detail::AllOfRangeAwaiter<B>, std::vector<B>>(
+      std::move(bodies));
 }
 
 }  // namespace braid

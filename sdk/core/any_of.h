@@ -3,10 +3,12 @@
 //   auto [line, expired] = co_await AnyOf(lines.Next(), SleepFor(1s));
 //   if (line.has_value()) ...
 //
-// The first body to complete (an error status counts) cancels the others; AnyOf completes when all have ended. co_await
-// gives a tuple with a std::optional for each body (a bool where it has no value); *every* body that completed is there, also
-// those that did so while they were being cancelled, so nothing is lost. An exception is rethrown. Stopped from outside
-// before any has completed, all are stopped.
+// The first body to complete (an error status counts) cancels the others; AnyOf
+// completes when all have ended. co_await gives a tuple with a std::optional
+// for each body (a bool where it has no value); *every* body that completed is
+// there, also those that did so while they were being cancelled, so nothing is
+// lost. An exception is rethrown. Stopped from outside before any has
+// completed, all are stopped.
 
 #ifndef BRAID_CORE_ANY_OF_H_
 #define BRAID_CORE_ANY_OF_H_
@@ -29,7 +31,8 @@ class AnyOfBase : public Combinator {
   AnyOfBase() : Combinator(&kOps) {}
   ~AnyOfBase() = default;
 
-  void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) final;
+  void LegEnded(End end, const absl::Status& status,
+                const std::exception_ptr& exception) final;
 
  private:
   static Link* Done(Link* link);
@@ -54,14 +57,18 @@ class AnyOfAwaiter final : public AnyOfBase {
   explicit AnyOfAwaiter(Bs&&... bodies) : legs_(std::move(bodies)...) {}
 
   Link* Start(Link* link) {
-    return StartLegs(link, [&] { std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_); });
+    return StartLegs(link, [&] {
+      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+    });
   }
 
   std::tuple<OptionalOf<typename Leg<Bs>::Result>...> TakeResult() {
-    if (!failures_.empty()) failures_.Take().IgnoreError();  // only exceptions: this rethrows
+    if (!failures_.empty())
+      failures_.Take().IgnoreError();  // only exceptions: this rethrows
     return std::apply(
         [](auto&... legs) {
-          return std::tuple<OptionalOf<typename Leg<Bs>::Result>...>(TakeIfThere(legs.slot())...);
+          return std::tuple<OptionalOf<typename Leg<Bs>::Result>...>(
+              TakeIfThere(legs.slot())...);
         },
         legs_);
   }
@@ -75,7 +82,8 @@ class AnyOfAwaiter final : public AnyOfBase {
 template <Body... Bs>
   requires(sizeof...(Bs) > 0)
 auto AnyOf(Bs&&... bodies) {
-  return detail::Boundary<detail::AnyOfAwaiter<std::decay_t<Bs>...>, std::decay_t<Bs>...>(
+  return detail::Boundary<detail::AnyOfAwaiter<std::decay_t<Bs>...>,
+                          std::decay_t<Bs>...>(
       std::decay_t<Bs>(std::forward<Bs>(bodies))...);
 }
 

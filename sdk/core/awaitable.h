@@ -1,14 +1,17 @@
 // What can be awaited, and what can be a body.
 //
-// For: the concepts that every boundary and combinator is written against. A *description* is something with
-// `MakeAwaiter() &&`: a Task, an Operation, what `scope.Run(body)` returns. Its *awaiter* has
+// For: the concepts that every boundary and combinator is written against. A
+// *description* is something with `MakeAwaiter() &&`: a Task, an Operation,
+// what `scope.Run(body)` returns. Its *awaiter* has
 //
 //   bool Ready();             // true: completed at once
-//   Link* Start(Link* link);  // otherwise: begin, go on at `link` once completed. Returns what runs next, nullptr: nothing
+//   Link* Start(Link* link);  // otherwise: begin, go on at `link` once
+//                             // completed; returns what runs next, or nullptr
 //   R TakeResult();           // once, after completion
 //
-// A *body* is a description, or a callable that returns one and is kept alive until that has ended. That makes a lambda
-// coroutine with captures safe wherever a body is taken.
+// A *body* is a description, or a callable that returns one and is kept alive
+// until that has ended. That makes a lambda coroutine with captures safe
+// wherever a body is taken.
 
 #ifndef BRAID_CORE_AWAITABLE_H_
 #define BRAID_CORE_AWAITABLE_H_
@@ -20,7 +23,8 @@
 
 #include "braid/core/detail/link.h"
 
-// A function that returns a Task without being a coroutine says so to clang, which otherwise takes it for a mistake.
+// A function that returns a Task without being a coroutine says so to clang,
+// which otherwise takes it for a mistake.
 #if defined(__clang__)
 #define BRAID_CORO_WRAPPER [[clang::coro_wrapper]]
 #else
@@ -42,7 +46,8 @@ using AwaiterOf = decltype(std::declval<A&&>().MakeAwaiter());
 template <typename A>
 using ResultOf = decltype(std::declval<AwaiterOf<A>&>().TakeResult());
 
-// Starts an awaiter; those of leaf operations always wait, and say so by returning nothing.
+// Starts an awaiter; those of leaf operations always wait, and say so by
+// returning nothing.
 template <typename Awaiter>
 Link* StartAwaiter(Awaiter& awaiter, Link* link) {
   if constexpr (std::is_void_v<decltype(awaiter.Start(link))>) {
@@ -55,13 +60,15 @@ Link* StartAwaiter(Awaiter& awaiter, Link* link) {
 
 template <typename B, typename... Args>
 concept BodyCallable =
-    std::invocable<std::decay_t<B>&, Args...> && Awaitable<std::invoke_result_t<std::decay_t<B>&, Args...>>;
+    std::invocable<std::decay_t<B>&, Args...> &&
+    Awaitable<std::invoke_result_t<std::decay_t<B>&, Args...>>;
 
 }  // namespace detail
 
 // A description, or a callable that takes `Args` and returns one.
 template <typename B, typename... Args>
-concept Body = (sizeof...(Args) == 0 && Awaitable<std::decay_t<B>>) || detail::BodyCallable<B, Args...>;
+concept Body = (sizeof...(Args) == 0 && Awaitable<std::decay_t<B>>) ||
+               detail::BodyCallable<B, Args...>;
 
 namespace detail {
 
@@ -100,7 +107,8 @@ class BodyHolder<B, Args...> {
   BodyHolder& operator=(const BodyHolder&) = delete;
 
   Awaiter& Begin(Args... args) {
-    ::new (static_cast<void*>(&awaiter_)) Awaiter(body_(std::forward<Args>(args)...).MakeAwaiter());
+    ::new (static_cast<void*>(&awaiter_))
+        Awaiter(body_(std::forward<Args>(args)...).MakeAwaiter());
     begun_ = true;
     return awaiter_;
   }
@@ -124,7 +132,8 @@ class [[nodiscard("it does nothing until it is awaited")]] Boundary {
   explicit Boundary(Args... args) : args_(std::move(args)...) {}
   using Awaiter = AwaiterType;
   Awaiter MakeAwaiter() && {
-    return std::apply([](Args&... args) { return Awaiter(std::move(args)...); }, args_);
+    return std::apply([](Args&... args) { return Awaiter(std::move(args)...); },
+                      args_);
   }
 
  private:

@@ -7,8 +7,10 @@ namespace braid::detail {
 
 absl::Status CleanupLimitPassed(Duration limit) {
   char text[112];
-  std::snprintf(text, sizeof(text), "the clean-up did not end within its limit of %.9g s and was stopped",
-                std::chrono::duration<double>(limit).count());
+  std::snprintf(
+      text, sizeof(text),
+      "the clean-up did not end within its limit of %.9g s and was stopped",
+      std::chrono::duration<double>(limit).count());
   return absl::DeadlineExceededError(text);
 }
 

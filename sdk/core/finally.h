@@ -1,18 +1,23 @@
-// Finally: a body, and a clean-up that runs and may wait however the body ended.
+// Finally: a body, and a clean-up that runs and may wait however the body
+// ended.
 //
 //   absl::Status status = co_await Finally(
-//       [&]() -> Task<absl::Status> { co_return co_await Transfer(connection); },
+//       Transfer(connection),
 //       [&](const Outcome<void>& outcome) -> Task<absl::Status> {
 //         if (outcome.stopped()) co_await OrReturn(connection.SendAbort());
 //         co_return co_await connection.Close();
 //       });
 //
-// The clean-up gets the body's outcome (or takes no argument). It runs after the body's frames are gone, shielded from
-// cancellation, within a limit (default: the loop's clean-up limit, which a service sets to its drain limit); when the limit
-// passes it is stopped, which counts as an error. A clean-up's error becomes the result of a body that was OK or stopped,
-// and stands behind (SuppressedErrors, GroupError) the error of one that failed. Gives absl::Status or absl::StatusOr of the
-// body's value if the body or the clean-up can fail, the body's plain result otherwise; a clean-up that can't return an error
-// and hits its limit is only counted in LoopStats. A stop from outside goes on outwards after the clean-up.
+// The clean-up gets the body's outcome (or takes no argument). It runs after
+// the body's frames are gone, shielded from cancellation, within a limit
+// (default: the loop's clean-up limit, which a service sets to its drain
+// limit); when the limit passes it is stopped, which counts as an error. A
+// clean-up's error becomes the result of a body that was OK or stopped, and
+// stands behind (SuppressedErrors, GroupError) the error of one that failed.
+// Gives absl::Status or absl::StatusOr of the body's value if the body or the
+// clean-up can fail, the body's plain result otherwise; a clean-up that can't
+// return an error and hits its limit is only counted in LoopStats. A stop from
+// outside goes on outwards after the clean-up.
 
 #ifndef BRAID_CORE_FINALLY_H_
 #define BRAID_CORE_FINALLY_H_
@@ -36,7 +41,9 @@ template <typename C, typename O>
 inline constexpr bool kTakesOutcome = BodyCallable<C, const O&>;
 
 template <typename C, typename O>
-using CleanupHolder = std::conditional_t<kTakesOutcome<C, O>, BodyHolder<C, const O&>, BodyHolder<C>>;
+using CleanupHolder =
+    std::conditional_t<kTakesOutcome<C, O>, BodyHolder<C, const O&>,
+                       BodyHolder<C>>;
 
 absl::Status CleanupLimitPassed(Duration limit);
 
@@ -47,13 +54,19 @@ class FinallyAwaiter final : public Link {
   using OutcomeType = Outcome<ValueOf<BodyResult>>;
   using Holder = CleanupHolder<C, OutcomeType>;
   using CleanupResult = typename Holder::Result;
-  static constexpr bool kCanFail = kFallible<BodyResult> || kFallible<CleanupResult>;
-  using Result = std::conditional_t<kCanFail, FallibleOf<BodyResult>, BodyResult>;
+  static constexpr bool kCanFail =
+      kFallible<BodyResult> || kFallible<CleanupResult>;
+  using Result =
+      std::conditional_t<kCanFail, FallibleOf<BodyResult>, BodyResult>;
 
-  static_assert(std::is_void_v<ValueOf<CleanupResult>>, "a clean-up gives nothing or an absl::Status");
+  static_assert(std::is_void_v<ValueOf<CleanupResult>>,
+                "a clean-up gives nothing or an absl::Status");
 
   FinallyAwaiter(B&& body, C&& cleanup, Delay limit)
-      : Link(&kOps), body_(std::in_place, std::move(body)), cleanup_(std::move(cleanup)), limit_(limit.nanoseconds()) {}
+      : Link(&kOps),
+        body_(std::in_place, std::move(body)),
+        cleanup_(std::move(cleanup)),
+        limit_(limit.nanoseconds()) {}
 
   bool Ready() const { return false; }
 
@@ -149,12 +162,16 @@ class FinallyAwaiter final : public Link {
 }  // namespace detail
 
 template <Body B, typename C>
-  requires(detail::kTakesOutcome<std::decay_t<C>, Outcome<detail::ValueOf<detail::BodyResult<B>>>> || Body<C>)
+  requires(
+      detail::kTakesOutcome<std::decay_t<C>,
+                            Outcome<detail::ValueOf<detail::BodyResult<B>>>> ||
+      Body<C>)
 auto Finally(B&& body, C&& cleanup, Delay limit = Duration(-1)) {
   using First = std::decay_t<B>;
   using Second = std::decay_t<C>;
-  return detail::Boundary<detail::FinallyAwaiter<First, Second>, First, Second, Delay>(
-      First(std::forward<B>(body)), Second(std::forward<C>(cleanup)), limit);
+  return detail::Boundary<detail::FinallyAwaiter<First, Second>, First, Second,
+                          Delay>(First(std::forward<B>(body)),
+                                 Second(std::forward<C>(cleanup)), limit);
 }
 
 }  // namespace braid

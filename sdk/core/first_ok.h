@@ -1,12 +1,17 @@
-// FirstOk: runs several bodies side by side and gives the first result that isn't an error.
+// FirstOk: runs several bodies side by side and gives the first result that
+// isn't an error.
 //
-//   absl::StatusOr<Reply> reply = co_await FirstOk(primary.Query(q), replica.Query(q));
+//   absl::StatusOr<Reply> reply =
+//       co_await FirstOk(primary.Query(q), replica.Query(q));
 //
-// The first success cancels the others; FirstOk completes when all have ended. If all fail, it gives one error with the code
-// of the first, a message that lists them, and the others by SuppressedErrors(). An exception counts as a failure; if all
-// fail and an exception is among them, it is rethrown as in a TaskGroup. A second success that came while it was being
-// cancelled is dropped: for work whose result must not be lost, use AnyOf. Stopped from outside before a success, all are
-// stopped. For the same kind of value from each body: absl::StatusOr<T>, or absl::Status.
+// The first success cancels the others; FirstOk completes when all have ended.
+// If all fail, it gives one error with the code of the first, a message that
+// lists them, and the others by SuppressedErrors(). An exception counts as a
+// failure; if all fail and an exception is among them, it is rethrown as in a
+// TaskGroup. A second success that came while it was being cancelled is
+// dropped: for work whose result must not be lost, use AnyOf. Stopped from
+// outside before a success, all are stopped. For the same kind of value from
+// each body: absl::StatusOr<T>, or absl::Status.
 
 #ifndef BRAID_CORE_FIRST_OK_H_
 #define BRAID_CORE_FIRST_OK_H_
@@ -32,7 +37,8 @@ class FirstOkBase : public Combinator {
   FirstOkBase() : Combinator(&kOps) {}
   ~FirstOkBase() = default;
 
-  void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) final;
+  void LegEnded(End end, const absl::Status& status,
+                const std::exception_ptr& exception) final;
   // Why none succeeded; rethrows if an exception is among the reasons.
   absl::Status TakeMerged();
 
@@ -49,20 +55,25 @@ class FirstOkBase : public Combinator {
 template <typename... Bs>
 class FirstOkAwaiter final : public FirstOkBase {
  public:
-  using Value = ValueOf<typename Leg<std::tuple_element_t<0, std::tuple<Bs...>>>::Result>;
-  static_assert((std::is_same_v<ValueOf<typename Leg<Bs>::Result>, Value> && ...),
-                "FirstOk gives one value, so each body has to give the same type");
+  using Value =
+      ValueOf<typename Leg<std::tuple_element_t<0, std::tuple<Bs...>>>::Result>;
+  static_assert(
+      (std::is_same_v<ValueOf<typename Leg<Bs>::Result>, Value> && ...),
+      "FirstOk gives one value, so each body has to give the same type");
 
   explicit FirstOkAwaiter(Bs&&... bodies) : legs_(std::move(bodies)...) {}
 
   Link* Start(Link* link) {
-    return StartLegs(link, [&] { std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_); });
+    return StartLegs(link, [&] {
+      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+    });
   }
 
   typename FallibleFor<Value>::Type TakeResult() {
     std::optional<typename FallibleFor<Value>::Type> first;
     auto look = [&](auto& leg) {
-      if (!first.has_value() && leg.slot().has_value() && !Failed(leg.slot())) first.emplace(TakeFallible(leg.slot()));
+      if (!first.has_value() && leg.slot().has_value() && !Failed(leg.slot()))
+        first.emplace(TakeFallible(leg.slot()));
     };
     std::apply([&](auto&... legs) { (look(legs), ...); }, legs_);
     if (first.has_value()) return *std::move(first);
@@ -79,13 +90,16 @@ class FirstOkRangeAwaiter final : public FirstOkBase {
   using Value = ValueOf<typename Leg<B>::Result>;
 
   explicit FirstOkRangeAwaiter(std::vector<B>&& bodies)
-      : bodies_(std::move(bodies)), legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {
-    Check(!bodies_.empty(), "FirstOk of nothing has no result; give it at least one body");
+      : bodies_(std::move(bodies)),
+        legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {
+    Check(!bodies_.empty(),
+          "FirstOk of nothing has no result; give it at least one body");
   }
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < bodies_.size(); ++i) BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
+      for (size_t i = 0; i < bodies_.size(); ++i)
+        BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
     });
   }
 
@@ -107,13 +121,15 @@ class FirstOkRangeAwaiter final : public FirstOkBase {
 template <Body... Bs>
   requires(sizeof...(Bs) > 0)
 auto FirstOk(Bs&&... bodies) {
-  return detail::Boundary<detail::FirstOkAwaiter<std::decay_t<Bs>...>, std::decay_t<Bs>...>(
+  return detail::Boundary<detail::FirstOkAwaiter<std::decay_t<Bs>...>,
+                          std::decay_t<Bs>...>(
       std::decay_t<Bs>(std::forward<Bs>(bodies))...);
 }
 
 template <Body B>
 auto FirstOk(std::vector<B> bodies) {
-  return detail::Boundary<detail::FirstOkRangeAwaiter<B>, std::vector<B>>(std::move(bodies));
+  return detail::Boundary<detail::FirstOkRangeAwaiter<B>, std::vector<B>>(
+      std::move(bodies));
 }
 
 }  // namespace braid

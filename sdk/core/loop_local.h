@@ -1,12 +1,14 @@
-// LoopLocal<T>: one value per loop, made at first use and destroyed with the loop, on its thread.
+// LoopLocal<T>: one value per loop, made at first use and destroyed with the
+// loop, on its thread.
 //
-// For: what would otherwise be a global: a cache, a pool, a registry of a library that runs on several loops.
+// For: what would otherwise be a global: a cache, a pool, a registry of a
+// library that runs on several loops.
 //
 //   constexpr LoopLocal<Cache> cache;            // a namespace-scope key
 //   cache.Get().Insert(...);                     // the current loop's
 //
-// Values are destroyed in reverse order of their making, after the last task has ended. Not for: what belongs to one piece
-// of work (TaskLocal).
+// Values are destroyed in reverse order of their making, after the last task
+// has ended. Not for: what belongs to one piece of work (TaskLocal).
 
 #ifndef BRAID_CORE_LOOP_LOCAL_H_
 #define BRAID_CORE_LOOP_LOCAL_H_
@@ -27,9 +29,11 @@ class LoopLocal {
   // The current loop's value. T needs a default constructor.
   T& Get() const {
     detail::Loop& loop = detail::Loop::Current();
-    if (void* value = loop.FindLocal(this); value != nullptr) return *static_cast<T*>(value);
+    if (void* value = loop.FindLocal(this); value != nullptr)
+      return *static_cast<T*>(value);
     T* value = new T();
-    loop.AddLocal(this, value, [](void* p) noexcept { delete static_cast<T*>(p); });
+    loop.AddLocal(this, value,
+                  [](void* p) noexcept { delete static_cast<T*>(p); });
     return *value;
   }
 

@@ -1,26 +1,37 @@
-// Leaf operations: the points where a task waits, and where cancellation is looked for.
+// Leaf operations: the points where a task waits, and where cancellation is
+// looked for.
 //
-// For: writing a new thing to await, inside the SDK or outside. An operation has two parts, so that combinators can hold
-// it without allocation and without a coroutine frame:
-//   - a *description*, movable, returned by the function the user calls (`event.Wait()`);
-//   - a *state*, built in place by whoever awaits it, immovable, derived from OperationBase.
+// For: writing a new thing to await, inside the SDK or outside. An operation
+// has two parts, so that combinators can hold it without allocation and without
+// a coroutine frame:
+//   - a *description*, movable, returned by the function the user calls
+//     (`event.Wait()`);
+//   - a *state*, built in place by whoever awaits it, immovable, derived from
+//     OperationBase.
 //
 //   class Event::WaitOp : public OperationBase {
 //    public:
 //     explicit WaitOp(Event* event);
-//     bool Try();                        // true: done without waiting
-//     void Suspend();                    // called if Try() said false: register; Complete() or Stop() follows
-//     void Cancel() noexcept override;   // a request to withdraw; Stop() or Complete() follows, now or later
-//     void TakeResult();                 // what co_await gives; called once, after completion only
+//     // True: done without waiting.
+//     bool Try();
+//     // Called if Try() said false: register. Complete() or Stop() follows.
+//     void Suspend();
+//     // A request to withdraw. Stop() or Complete() follows, now or later.
+//     void Cancel() noexcept override;
+//     // What co_await gives; called once, after completion only.
+//     void TakeResult();
 //   };
 //   auto Event::Wait() { return Operation<WaitOp, Event*>(this); }
 //
-// The rules every operation keeps (docs/awaiter-protocol.md has the state machine):
-//   - It looks for cancellation first, then tries. A stopped operation did not happen; a completed one did, and its
-//     result is delivered whatever was cancelled meanwhile. Nothing is lost in between.
-//   - After Suspend(), exactly one of Complete() and Stop() is called. Cancel() is called at most once, and never after.
-//   - Complete() and Stop() resume nothing: they put the task into the ready queue. So all of this may happen inside a
-//     destructor.
+// The rules every operation keeps (docs/awaiter-protocol.md has the state
+// machine):
+//   - It looks for cancellation first, then tries. A stopped operation did not
+//     happen; a completed one did, and its result is delivered whatever was
+//     cancelled meanwhile. Nothing is lost in between.
+//   - After Suspend(), exactly one of Complete() and Stop() is called. Cancel()
+//     is called at most once, and never after.
+//   - Complete() and Stop() resume nothing: they put the task into the ready
+//     queue. So all of this may happen inside a destructor.
 //   - All of it happens on the thread of the loop that the task runs on.
 
 #ifndef BRAID_CORE_OPERATION_H_
@@ -44,15 +55,19 @@ class OperationBase {
   OperationBase(const OperationBase&) = delete;
   OperationBase& operator=(const OperationBase&) = delete;
 
-  // Asks a parked operation to withdraw. It calls Stop() if that is still possible, at once or later; otherwise it goes
-  // on and completes.
+  // Asks a parked operation to withdraw. It calls Stop() if that is still
+  // possible, at once or later; otherwise it goes on and completes.
   virtual void Cancel() noexcept = 0;
 
   // The task that waits in this operation; nullptr if none does.
   TaskNode* task() const { return task_; }
 
  protected:
-  ~OperationBase() { Check(task_ == nullptr, "the frame of an operation in flight is destroyed; this is a bug in Braid"); }
+  ~OperationBase() {
+    Check(task_ == nullptr,
+          "the frame of an operation in flight is destroyed; this is a bug in "
+          "Braid");
+  }
 
   // The operation happened: the task goes on with its result.
   void Complete() {
@@ -75,7 +90,9 @@ class OperationBase {
     task_ = task;
   }
   TaskNode* Unpark() {
-    Check(task_ != nullptr, "an operation completed twice, or before it was awaited; this is a bug in the operation");
+    Check(task_ != nullptr,
+          "an operation completed twice, or before it was awaited; this is a "
+          "bug in the operation");
     TaskNode* task = std::exchange(task_, nullptr);
     task->parked = nullptr;
     return task;
@@ -84,12 +101,14 @@ class OperationBase {
   TaskNode* task_ = nullptr;
 };
 
-// What drives an operation's state: cancellation first, then Try(), then Suspend(). Used by coroutines and by boundaries.
+// What drives an operation's state: cancellation first, then Try(), then
+// Suspend(). Used by coroutines and by boundaries.
 template <typename Op>
 class OperationAwaiter {
  public:
   template <typename... Args>
-  explicit OperationAwaiter(std::in_place_t, Args&&... args) : op_(std::forward<Args>(args)...) {}
+  explicit OperationAwaiter(std::in_place_t, Args&&... args)
+      : op_(std::forward<Args>(args)...) {}
 
   // True: completed without waiting, and TakeResult() may be called.
   bool Ready() {
@@ -100,7 +119,8 @@ class OperationAwaiter {
       return false;
     }
     if (!op_.Try()) return false;
-    if (loop.TakeReady()) [[likely]] return true;
+    if (loop.TakeReady()) [[likely]]
+      return true;
     next_ = Next::kYield;
     return false;
   }
@@ -132,7 +152,8 @@ class OperationAwaiter {
 
 }  // namespace detail
 
-// The description of an operation whose state is `Op(args...)`. Await it at once; it does nothing until then.
+// The description of an operation whose state is `Op(args...)`. Await it at
+// once; it does nothing until then.
 template <typename Op, typename... Args>
 class [[nodiscard("an operation does nothing until it is awaited")]] Operation {
  public:
@@ -141,7 +162,11 @@ class [[nodiscard("an operation does nothing until it is awaited")]] Operation {
   using Awaiter = detail::OperationAwaiter<Op>;
 
   Awaiter MakeAwaiter() && {
-    return std::apply([](Args&... args) { return Awaiter(std::in_place, std::move(args)...); }, args_);
+    return std::apply(
+        [](Args&... args) {
+          return Awaiter(std::in_place, std::move(args)...);
+        },
+        args_);
   }
 
  private:

@@ -1,15 +1,20 @@
-// OrReturn: takes the value of a fallible result, or ends this coroutine with its error.
+// OrReturn: takes the value of a fallible result, or ends this coroutine with
+// its error.
 //
 //   Task<absl::Status> Copy(Source& source, Sink& sink) {
-//     std::string text = co_await OrReturn(source.Read());   // awaits Read(), then unwraps
-//     int number = co_await OrReturn(ParseNumber(text));     // a plain absl::StatusOr<int>
+//     // Awaits Read(), then unwraps.
+//     std::string text = co_await OrReturn(source.Read());
+//     // A plain absl::StatusOr<int>.
+//     int number = co_await OrReturn(ParseNumber(text));
 //     co_await OrReturn(sink.Write(number));
 //     co_return absl::OkStatus();
 //   }
 //
-// On an error the coroutine is not resumed: its result is that error, its locals are destroyed, and whoever awaits it goes
-// on. In the body of a task group its own frame stays until the group's tasks have ended. The coroutine must return
-// absl::Status or absl::StatusOr. Cancelled as the awaited operation is; a plain value is no checkpoint.
+// On an error the coroutine is not resumed: its result is that error, its
+// locals are destroyed, and whoever awaits it goes on. In the body of a task
+// group its own frame stays until the group's tasks have ended. The coroutine
+// must return absl::Status or absl::StatusOr. Cancelled as the awaited
+// operation is; a plain value is no checkpoint.
 
 #ifndef BRAID_CORE_OR_RETURN_H_
 #define BRAID_CORE_OR_RETURN_H_
@@ -56,7 +61,8 @@ class OrReturnAwaiter : public Link {
   using Result = ResultOf<A>;
   using Value = ValueOf<Result>;
 
-  explicit OrReturnAwaiter(A&& description) : Link(&kOps), awaiter_(std::move(description).MakeAwaiter()) {}
+  explicit OrReturnAwaiter(A&& description)
+      : Link(&kOps), awaiter_(std::move(description).MakeAwaiter()) {}
 
   bool Ready() {
     if (!awaiter_.Ready()) return false;
@@ -78,8 +84,11 @@ class OrReturnAwaiter : public Link {
   }
 
  private:
-  // An exception is not a reason to end the coroutine here: TakeResult rethrows it inside.
-  bool FailedWithStatus() { return result_.has_value() && !result_.value().ok(); }
+  // An exception is not a reason to end the coroutine here: TakeResult rethrows
+  // it inside.
+  bool FailedWithStatus() {
+    return result_.has_value() && !result_.value().ok();
+  }
 
   // Ends the coroutine that awaits this, which is where this lives.
   Link* Fail() {
@@ -108,7 +117,9 @@ template <typename A, typename P>
 class OrReturnIn {
  public:
   explicit OrReturnIn(A&& description) : description_(std::move(description)) {}
-  OrReturnAwaiter<A, P> MakeAwaiter() && { return OrReturnAwaiter<A, P>(std::move(description_)); }
+  OrReturnAwaiter<A, P> MakeAwaiter() && {
+    return OrReturnAwaiter<A, P>(std::move(description_));
+  }
 
  private:
   A&& description_;
@@ -117,12 +128,14 @@ class OrReturnIn {
 template <typename A>
 class [[nodiscard("write co_await OrReturn(...)")]] OrReturnDescription {
  public:
-  explicit OrReturnDescription(A&& description) : description_(std::move(description)) {}
+  explicit OrReturnDescription(A&& description)
+      : description_(std::move(description)) {}
 
   template <typename T>
   auto In(Promise<T>&) && {
     static_assert(kFallible<T>,
-                  "OrReturn ends this coroutine with an error, so the coroutine has to return Task<absl::Status> or "
+                  "OrReturn ends this coroutine with an error, so the "
+                  "coroutine has to return Task<absl::Status> or "
                   "Task<absl::StatusOr<...>>");
     return OrReturnIn<A, Promise<T>>(std::move(description_));
   }
@@ -133,13 +146,16 @@ class [[nodiscard("write co_await OrReturn(...)")]] OrReturnDescription {
 
 }  // namespace detail
 
-// Of something awaitable that gives absl::Status or absl::StatusOr<U>: co_await gives nothing, or the U.
+// Of something awaitable that gives absl::Status or absl::StatusOr<U>: co_await
+// gives nothing, or the U.
 template <typename A>
   requires Awaitable<std::decay_t<A>>
 auto OrReturn(A&& awaitable) {
-  static_assert(!std::is_lvalue_reference_v<A>, "what is awaited is used up: make it here, or std::move it");
+  static_assert(!std::is_lvalue_reference_v<A>,
+                "what is awaited is used up: make it here, or std::move it");
   static_assert(detail::kFallible<detail::ResultOf<std::decay_t<A>>>,
-                "OrReturn is for what can fail; this one gives a plain value: co_await it directly");
+                "OrReturn is for what can fail; this one gives a plain value: "
+                "co_await it directly");
   return detail::OrReturnDescription<std::decay_t<A>>(std::move(awaitable));
 }
 
@@ -148,7 +164,8 @@ template <typename R>
   requires(!Awaitable<std::decay_t<R>> && detail::kFallible<std::decay_t<R>>)
 auto OrReturn(R&& result) {
   using Result = std::decay_t<R>;
-  return detail::OrReturnDescription<detail::Just<Result>>(detail::Just<Result>(Result(std::forward<R>(result))));
+  return detail::OrReturnDescription<detail::Just<Result>>(
+      detail::Just<Result>(Result(std::forward<R>(result))));
 }
 
 }  // namespace braid

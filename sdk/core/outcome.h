@@ -1,8 +1,10 @@
 // Outcome<T>: how a task ended: with a value, with an error, or stopped.
 //
-// For: looking at a task's end from outside, through a TaskHandle or in a Finally's clean-up. T is what the task gives when
-// all is well: int for Task<int> and for Task<absl::StatusOr<int>>, void for Task<void> and Task<absl::Status>. An error is
-// an absl::Status or an exception that left the coroutine. Stopped means cancelled: neither a value nor an error.
+// For: looking at a task's end from outside, through a TaskHandle or in a
+// Finally's clean-up. T is what the task gives when all is well: int for
+// Task<int> and for Task<absl::StatusOr<int>>, void for Task<void> and
+// Task<absl::Status>. An error is an absl::Status or an exception that left the
+// coroutine. Stopped means cancelled: neither a value nor an error.
 
 #ifndef BRAID_CORE_OUTCOME_H_
 #define BRAID_CORE_OUTCOME_H_
@@ -26,11 +28,15 @@ class [[nodiscard]] Outcome {
   // Stopped.
   Outcome() : state_(Stopped()) {}
   Outcome(Stopped) : Outcome() {}  // NOLINT(google-explicit-constructor)
-  explicit Outcome(detail::Regular<T> value) : state_(std::in_place_index<0>, std::move(value)) {}
-  explicit Outcome(absl::Status error) : state_(std::in_place_index<1>, std::move(error)) {
-    detail::Check(!std::get<1>(state_).ok(), "an Outcome's error is OK; pass the value instead");
+  explicit Outcome(detail::Regular<T> value)
+      : state_(std::in_place_index<0>, std::move(value)) {}
+  explicit Outcome(absl::Status error)
+      : state_(std::in_place_index<1>, std::move(error)) {
+    detail::Check(!std::get<1>(state_).ok(),
+                  "an Outcome's error is OK; pass the value instead");
   }
-  explicit Outcome(std::exception_ptr exception) : state_(std::in_place_index<2>, std::move(exception)) {}
+  explicit Outcome(std::exception_ptr exception)
+      : state_(std::in_place_index<2>, std::move(exception)) {}
 
   bool ok() const { return state_.index() == 0; }
   bool failed() const { return state_.index() == 1 || state_.index() == 2; }
@@ -41,7 +47,9 @@ class [[nodiscard]] Outcome {
     detail::Check(ok(), "an Outcome has no value: look at ok() first");
     return std::get<0>(state_);
   }
-  const detail::Regular<T>& value() const& { return const_cast<Outcome*>(this)->value(); }
+  const detail::Regular<T>& value() const& {
+    return const_cast<Outcome*>(this)->value();
+  }
   detail::Regular<T>&& value() && { return std::move(value()); }
 
   // OK for a value, the error, CANCELLED for stopped, UNKNOWN for an exception.
@@ -58,10 +66,13 @@ class [[nodiscard]] Outcome {
     }
   }
   // The exception the task ended with, nullptr if it didn't.
-  std::exception_ptr exception() const { return state_.index() == 2 ? std::get<2>(state_) : nullptr; }
+  std::exception_ptr exception() const {
+    return state_.index() == 2 ? std::get<2>(state_) : nullptr;
+  }
 
  private:
-  std::variant<detail::Regular<T>, absl::Status, std::exception_ptr, Stopped> state_;
+  std::variant<detail::Regular<T>, absl::Status, std::exception_ptr, Stopped>
+      state_;
 };
 
 namespace detail {
@@ -72,7 +83,8 @@ Outcome<ValueOf<R>> TakeOutcome(Slot<R>& slot) {
   using Result = Outcome<ValueOf<R>>;
   if (slot.empty()) return Result();
   if (slot.has_exception()) return Result(std::move(slot.exception()));
-  if (absl::Status status = StatusOf(slot); !status.ok()) return Result(std::move(status));
+  if (absl::Status status = StatusOf(slot); !status.ok())
+    return Result(std::move(status));
   return Result(TakeValue(slot));
 }
 

@@ -23,7 +23,8 @@ bool StartingOp::BecomeReady() {
 }
 
 void StartingOp::Cancel() noexcept {
-  // Not before the child has ended: it uses what the caller lent it, and its error must not get lost.
+  // Not before the child has ended: it uses what the caller lent it, and its
+  // error must not get lost.
   cancelled_ = true;
   child_->CancelTask("the call that started it was cancelled");
 }
@@ -40,10 +41,12 @@ void StartingOp::ChildEnded(Starter& starter, ChildBase& child, ChildEnd end) {
       break;
     case ChildEnd::kCompleted:
       if (self.cancelled_) return self.Stop();
-      self.failure_ = absl::FailedPreconditionError("task '" + name + "' ended without saying that it is ready");
+      self.failure_ = absl::FailedPreconditionError(
+          "task '" + name + "' ended without saying that it is ready");
       break;
     case ChildEnd::kStopped:
-      self.failure_ = absl::CancelledError("task '" + name + "' was cancelled before it was ready");
+      self.failure_ = absl::CancelledError(
+          "task '" + name + "' was cancelled before it was ready");
       break;
   }
   self.Complete();
@@ -57,7 +60,8 @@ absl::Status StartingOp::TakeFailure() {
 ReadyBase::ReadyBase(StartingOp* op) : op_(op) { op->token_ = this; }
 
 ReadyBase::ReadyBase(ReadyBase&& other) noexcept
-    : op_(std::exchange(other.op_, nullptr)), reported_(std::exchange(other.reported_, true)) {
+    : op_(std::exchange(other.op_, nullptr)),
+      reported_(std::exchange(other.reported_, true)) {
   if (op_ != nullptr) op_->token_ = this;
 }
 
@@ -66,7 +70,8 @@ ReadyBase::~ReadyBase() {
 }
 
 StartingOp* ReadyBase::Report() {
-  Check(!reported_, "Ready::Set is called twice, or on a Ready that was moved from");
+  Check(!reported_,
+        "Ready::Set is called twice, or on a Ready that was moved from");
   reported_ = true;
   if (op_ == nullptr || !op_->BecomeReady()) return nullptr;
   StartingOp* op = std::exchange(op_, nullptr);

@@ -1,13 +1,15 @@
-// Ready<T>: how a task that was started with TaskGroup::StartAndWait says that it is ready.
+// Ready<T>: how a task that was started with TaskGroup::StartAndWait says that
+// it is ready.
 //
 //   Task<absl::Status> Listen(Ready<int> ready) {
-//     TcpListener listener = co_await OrReturn(TcpListener::Bind("127.0.0.1:0"));
-//     ready.Set(listener.port());                       // StartAndWait gives the port now
+//     TcpListener listener = co_await OrReturn(TcpListener::Bind("[::]:0"));
+//     ready.Set(listener.port());  // StartAndWait gives the port now
 //     ...
 //   }
 //
-// Set is called at most once (checked). If the starter is being cancelled, or has gone, nothing happens. Destroying a Ready
-// without Set says nothing: the task may still end with an error. Threads: the loop's.
+// Set is called at most once (checked). If the starter is being cancelled, or
+// has gone, nothing happens. Destroying a Ready without Set says nothing: the
+// task may still end with an error. Threads: the loop's.
 
 #ifndef BRAID_CORE_READY_H_
 #define BRAID_CORE_READY_H_
@@ -32,7 +34,8 @@ namespace detail {
 
 class ReadyBase;
 
-// The part of StartAndWait that knows no types. It owns the child's end until the child is ready.
+// The part of StartAndWait that knows no types. It owns the child's end until
+// the child is ready.
 class StartingOp : public OperationBase, private ChildBase::Starter {
  public:
   void Cancel() noexcept override;
@@ -49,7 +52,8 @@ class StartingOp : public OperationBase, private ChildBase::Starter {
  private:
   friend class ReadyBase;
 
-  // The child is an ordinary task of its group from now on. False: the call is being cancelled.
+  // The child is an ordinary task of its group from now on. False: the call is
+  // being cancelled.
   bool BecomeReady();
   static void ChildEnded(Starter& starter, ChildBase& child, ChildEnd end);
 
@@ -97,7 +101,9 @@ class Ready : public detail::ReadyBase {
   template <typename U = T>
     requires(!std::is_void_v<T> && std::convertible_to<U &&, T>)
   void Set(U&& value) {
-    if (auto* op = Report()) static_cast<detail::StartingWithValue<T>*>(op)->value_.emplace(std::forward<U>(value));
+    if (auto* op = Report())
+      static_cast<detail::StartingWithValue<T>*>(op)->value_.emplace(
+          std::forward<U>(value));
   }
   void Set()
     requires std::is_void_v<T>

@@ -2,9 +2,11 @@
 //
 //   absl::Status status = Run(*backend, Main);
 //
-// Blocks until the body and everything it started have ended. A body of Task<void> or Task<absl::Status> gives
-// absl::Status, one of Task<T> or Task<absl::StatusOr<T>> gives absl::StatusOr<T>; CANCELLED if it was stopped. An exception
-// that leaves the body is rethrown. One loop runs on a thread at a time (checked).
+// Blocks until the body and everything it started have ended. A body of
+// Task<void> or Task<absl::Status> gives absl::Status, one of Task<T> or
+// Task<absl::StatusOr<T>> gives absl::StatusOr<T>; CANCELLED if it was stopped.
+// An exception that leaves the body is rethrown. One loop runs on a thread at a
+// time (checked).
 
 #ifndef BRAID_CORE_RUN_H_
 #define BRAID_CORE_RUN_H_
@@ -31,14 +33,17 @@ class RootTask : public TaskNode, public Link {
  public:
   using Result = typename BodyHolder<B>::Result;
 
-  explicit RootTask(B&& body) : TaskNode("main"), Link(&kStartOps), body_(std::move(body)) {}
+  explicit RootTask(B&& body)
+      : TaskNode("main"), Link(&kStartOps), body_(std::move(body)) {}
 
   FallibleOf<Result> Run(Driver& driver, LoopOptions options) {
     Loop loop(driver, options);
     Loop::Binding binding(loop);
     Start(loop, nullptr, this);
     driver.Run(loop);
-    Check(loop.finished(), "a backend returned while tasks were alive; this is a bug in the backend");
+    Check(loop.finished(),
+          "a backend returned while tasks were alive; this is a bug in the "
+          "backend");
     if (slot_.empty()) return absl::CancelledError(reason_);
     return TakeFallible(slot_);
   }
@@ -74,7 +79,8 @@ class RootTask : public TaskNode, public Link {
 
 template <Body B>
 auto Run(Driver& driver, B&& body, LoopOptions options = {}) {
-  detail::RootTask<std::decay_t<B>> root(std::decay_t<B>(std::forward<B>(body)));
+  detail::RootTask<std::decay_t<B>> root(
+      std::decay_t<B>(std::forward<B>(body)));
   return root.Run(driver, options);
 }
 

@@ -1,11 +1,12 @@
 // Time and checkpoints.
 //
-//   co_await Checkpoint();          // let others run, and stop here if cancelled
+//   co_await Checkpoint();  // let others run, and stop here if cancelled
 //   co_await SleepFor(20ms);
 //   Time start = Now();
 //
-// Sleeping completes at the first turn of the loop at or after its deadline; timers fire in the order of (deadline,
-// registration) and cost no system call. Cancelled at any time; nothing is lost.
+// Sleeping completes at the first turn of the loop at or after its deadline;
+// timers fire in the order of (deadline, registration) and cost no system call.
+// Cancelled at any time; nothing is lost.
 
 #ifndef BRAID_CORE_SLEEP_H_
 #define BRAID_CORE_SLEEP_H_
@@ -20,15 +21,19 @@ namespace detail {
 class CheckpointOp final : public OperationBase {
  public:
   bool Try() { return false; }
-  void Suspend() { Complete(); }  // to the back of the ready queue; from there it can't be stopped any more
+  void Suspend() {
+    Complete();
+  }  // to the back of the ready queue; from there it can't be stopped any more
   void Cancel() noexcept override {}
   void TakeResult() {}
 };
 
 class SleepOp final : public OperationBase, private Timer {
  public:
-  explicit SleepOp(Delay delay) : Timer(&Fire), delay_(delay), at_(kNever), relative_(true) {}
-  explicit SleepOp(Time at) : Timer(&Fire), delay_(kForever), at_(at), relative_(false) {}
+  explicit SleepOp(Delay delay)
+      : Timer(&Fire), delay_(delay), at_(kNever), relative_(true) {}
+  explicit SleepOp(Time at)
+      : Timer(&Fire), delay_(kForever), at_(at), relative_(false) {}
 
   bool Try() { return false; }
   void Suspend();
@@ -51,23 +56,34 @@ inline Time Now() { return detail::Loop::Current().Now(); }
 // Looks for cancellation and lets every other ready task run first.
 inline auto Checkpoint() { return Operation<detail::CheckpointOp>(); }
 
-// Waits for `delay` from the await on. One that is zero or negative is a Checkpoint.
-inline auto SleepFor(Delay delay) { return Operation<detail::SleepOp, Delay>(delay); }
+// Waits for `delay` from the await on. One that is zero or negative is a
+// Checkpoint.
+inline auto SleepFor(Delay delay) {
+  return Operation<detail::SleepOp, Delay>(delay);
+}
 
-// Waits until `deadline`. One that has passed is a Checkpoint; kNever waits until cancelled.
-inline auto SleepUntil(Time deadline) { return Operation<detail::SleepOp, Time>(deadline); }
+// Waits until `deadline`. One that has passed is a Checkpoint; kNever waits
+// until cancelled.
+inline auto SleepUntil(Time deadline) {
+  return Operation<detail::SleepOp, Time>(deadline);
+}
 
 // Waits until cancelled.
 inline auto SleepForever() { return SleepUntil(kNever); }
 
 // Whether the current task stops at its next checkpoint.
-inline bool CancelPending() { return detail::Loop::Current().CurrentTask().due(); }
+inline bool CancelPending() {
+  return detail::Loop::Current().CurrentTask().due();
+}
 
-// Why the current task stops at its next checkpoint: who cancelled it, with what reason. Empty if it doesn't.
-inline std::optional<CancelCause> CancelReason() { return detail::Loop::Current().CurrentTask().scope->cause(); }
+// Why the current task stops at its next checkpoint: who cancelled it, with
+// what reason. Empty if it doesn't.
+inline std::optional<CancelCause> CancelReason() {
+  return detail::Loop::Current().CurrentTask().scope->cause();
+}
 
-// The earliest deadline around the current task: kNever for none, kAlways if it is already cancelled. Shields hide what is
-// outside of them.
+// The earliest deadline around the current task: kNever for none, kAlways if it
+// is already cancelled. Shields hide what is outside of them.
 Time CurrentDeadline();
 
 }  // namespace braid

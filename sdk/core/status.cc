@@ -12,9 +12,12 @@ namespace {
 constexpr char kConditionUrl[] = "braid/condition";
 constexpr char kSuppressedUrl[] = "braid/suppressed";
 
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+absl::string_view View(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
-absl::Status Make(absl::StatusCode code, std::string_view message, const char* condition) {
+absl::Status Make(absl::StatusCode code, std::string_view message,
+                  const char* condition) {
   absl::Status status(code, View(message));
   status.SetPayload(kConditionUrl, absl::Cord(condition));
   return status;
@@ -26,7 +29,8 @@ bool Has(const absl::Status& status, const char* condition) {
   return payload.has_value() && *payload == condition;
 }
 
-// The payload is text that a person can read in Status::ToString and Split can take apart again:
+// The payload is text that a person can read in Status::ToString and Split can
+// take apart again:
 //   NOT_FOUND: no such file|UNAVAILABLE: gone{braid/condition=broken}
 // with a backslash before each of |{}=\ inside a message or a payload.
 constexpr std::string_view kSpecial = "|{}=\\";
@@ -38,8 +42,10 @@ void PutEscaped(std::string& out, std::string_view text) {
   }
 }
 
-// Takes the text up to the next unescaped character of `ends` off `rest`, that character included.
-std::string TakeUntil(std::string_view& rest, std::string_view ends, char* end) {
+// Takes the text up to the next unescaped character of `ends` off `rest`, that
+// character included.
+std::string TakeUntil(std::string_view& rest, std::string_view ends,
+                      char* end) {
   std::string text;
   *end = '\0';
   size_t i = 0;
@@ -73,7 +79,8 @@ void Put(std::string& out, const absl::Status& status) {
 
 absl::StatusCode CodeNamed(std::string_view name) {
   for (int code = 0; code <= 16; ++code) {
-    if (absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) == name) return static_cast<absl::StatusCode>(code);
+    if (absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) == name)
+      return static_cast<absl::StatusCode>(code);
   }
   return absl::StatusCode::kUnknown;
 }
@@ -85,26 +92,37 @@ absl::Status ClosedError(std::string_view message) {
 }
 bool IsClosed(const absl::Status& status) { return Has(status, "closed"); }
 
-absl::Status BrokenError(std::string_view message) { return Make(absl::StatusCode::kUnavailable, message, "broken"); }
+absl::Status BrokenError(std::string_view message) {
+  return Make(absl::StatusCode::kUnavailable, message, "broken");
+}
 bool IsBroken(const absl::Status& status) { return Has(status, "broken"); }
 
-absl::Status BusyError(std::string_view message) { return Make(absl::StatusCode::kFailedPrecondition, message, "busy"); }
+absl::Status BusyError(std::string_view message) {
+  return Make(absl::StatusCode::kFailedPrecondition, message, "busy");
+}
 bool IsBusy(const absl::Status& status) { return Has(status, "busy"); }
 
 absl::Status WouldBlockError(std::string_view message) {
   return Make(absl::StatusCode::kResourceExhausted, message, "would block");
 }
-bool IsWouldBlock(const absl::Status& status) { return Has(status, "would block"); }
+bool IsWouldBlock(const absl::Status& status) {
+  return Has(status, "would block");
+}
 
 absl::Status IncompleteReadError(std::string_view message) {
   return Make(absl::StatusCode::kOutOfRange, message, "incomplete read");
 }
-bool IsIncompleteRead(const absl::Status& status) { return Has(status, "incomplete read"); }
+bool IsIncompleteRead(const absl::Status& status) {
+  return Has(status, "incomplete read");
+}
 
 absl::Status DelimiterNotFoundError(std::string_view message) {
-  return Make(absl::StatusCode::kResourceExhausted, message, "delimiter not found");
+  return Make(absl::StatusCode::kResourceExhausted, message,
+              "delimiter not found");
 }
-bool IsDelimiterNotFound(const absl::Status& status) { return Has(status, "delimiter not found"); }
+bool IsDelimiterNotFound(const absl::Status& status) {
+  return Has(status, "delimiter not found");
+}
 
 std::vector<absl::Status> SuppressedErrors(const absl::Status& status) {
   std::vector<absl::Status> errors;
@@ -117,7 +135,9 @@ std::vector<absl::Status> SuppressedErrors(const absl::Status& status) {
     const std::string head = TakeUntil(rest, "{|", &end);
     const size_t colon = head.find(": ");
     const std::string_view code = std::string_view(head).substr(0, colon);
-    const std::string_view message = colon == std::string::npos ? "" : std::string_view(head).substr(colon + 2);
+    const std::string_view message =
+        colon == std::string::npos ? ""
+                                   : std::string_view(head).substr(colon + 2);
     absl::Status error(CodeNamed(code), View(message));
     while (end == '{') {
       const std::string url = TakeUntil(rest, "=", &end);
@@ -130,10 +150,13 @@ std::vector<absl::Status> SuppressedErrors(const absl::Status& status) {
   return errors;
 }
 
-absl::Status WithSuppressed(absl::Status status, const std::vector<absl::Status>& suppressed) {
+absl::Status WithSuppressed(absl::Status status,
+                            const std::vector<absl::Status>& suppressed) {
   if (status.ok() || suppressed.empty()) return status;
   std::string text;
-  if (const auto payload = status.GetPayload(kSuppressedUrl); payload.has_value()) text = std::string(*payload);
+  if (const auto payload = status.GetPayload(kSuppressedUrl);
+      payload.has_value())
+    text = std::string(*payload);
   for (const absl::Status& error : suppressed) Put(text, error);
   status.SetPayload(kSuppressedUrl, absl::Cord(View(text)));
   return status;

@@ -1,6 +1,7 @@
 // What Braid puts into an absl::Status beyond its code and message.
 //
-// Predicates for conditions that callers act on, and the errors that stand behind the one a task group returns.
+// Predicates for conditions that callers act on, and the errors that stand
+// behind the one a task group returns.
 
 #ifndef BRAID_CORE_STATUS_H_
 #define BRAID_CORE_STATUS_H_
@@ -12,7 +13,8 @@
 
 namespace braid {
 
-// The end that was used is closed on this side: by Close(), or because its owner went away. FAILED_PRECONDITION.
+// The end that was used is closed on this side: by Close(), or because its
+// owner went away. FAILED_PRECONDITION.
 absl::Status ClosedError(std::string_view message);
 bool IsClosed(const absl::Status& status);
 
@@ -20,7 +22,8 @@ bool IsClosed(const absl::Status& status);
 absl::Status BrokenError(std::string_view message);
 bool IsBroken(const absl::Status& status);
 
-// Another task is already using it in a way that only one may. FAILED_PRECONDITION.
+// Another task is already using it in a way that only one may.
+// FAILED_PRECONDITION.
 absl::Status BusyError(std::string_view message);
 bool IsBusy(const absl::Status& status);
 
@@ -36,12 +39,14 @@ bool IsIncompleteRead(const absl::Status& status);
 absl::Status DelimiterNotFoundError(std::string_view message);
 bool IsDelimiterNotFound(const absl::Status& status);
 
-// A group or combinator returns the first error; this gives the others, in the order they happened. Each keeps its code,
-// message and payloads. Empty if there are none.
+// A group or combinator returns the first error; this gives the others, in the
+// order they happened. Each keeps its code, message and payloads. Empty if
+// there are none.
 std::vector<absl::Status> SuppressedErrors(const absl::Status& status);
 
 // `status` with `suppressed` behind it, after those that are there already.
-absl::Status WithSuppressed(absl::Status status, const std::vector<absl::Status>& suppressed);
+absl::Status WithSuppressed(absl::Status status,
+                            const std::vector<absl::Status>& suppressed);
 
 }  // namespace braid
 

@@ -1,7 +1,7 @@
 // Task<T>: a coroutine that has not begun yet.
 //
-// For: every asynchronous function. Calling one makes a Task; awaiting it runs it, in the awaiting task and on its loop,
-// and gives its result:
+// For: every asynchronous function. Calling one makes a Task; awaiting it runs
+// it, in the awaiting task and on its loop, and gives its result:
 //
 //   Task<int> Add(int a, int b) { co_return a + b; }
 //   Task<absl::Status> Caller() {
@@ -10,15 +10,19 @@
 //     co_return absl::OkStatus();
 //   }
 //
-// Completes when the coroutine returns. Awaiting is not a checkpoint: cancellation is looked for by the operations inside.
-// If one of those is stopped, this coroutine and those that await it are not resumed: their frames are destroyed, innermost
-// first, up to the boundary that takes the stop (a cancel scope, a task group). Destructors of locals run; nothing else
-// does. An exception that leaves the coroutine is rethrown in the one that awaits it.
+// Completes when the coroutine returns. Awaiting is not a checkpoint:
+// cancellation is looked for by the operations inside. If one of those is
+// stopped, this coroutine and those that await it are not resumed: their frames
+// are destroyed, innermost first, up to the boundary that takes the stop (a
+// cancel scope, a task group). Destructors of locals run; nothing else does. An
+// exception that leaves the coroutine is rethrown in the one that awaits it.
 //
-// Lifetimes: a Task owns its frame. Arguments passed by reference, and a lambda's captures, must live until the Task has
-// ended: await it in the full expression that makes it, or hand a callable and its arguments to TaskGroup::Start.
-// A Task that is never awaited never runs. Not for: starting something in the background; that is TaskGroup.
-// Threads: it begins and ends on the thread of one loop.
+// Lifetimes: a Task owns its frame. Arguments passed by reference, and a
+// lambda's captures, must live until the Task has ended: await it in the full
+// expression that makes it, or hand a callable and its arguments to
+// TaskGroup::Start. A Task that is never awaited never runs. Not for: starting
+// something in the background; that is TaskGroup. Threads: it begins and ends
+// on the thread of one loop.
 
 #ifndef BRAID_CORE_TASK_H_
 #define BRAID_CORE_TASK_H_
@@ -36,7 +40,8 @@
 #include "braid/core/detail/slot.h"
 
 #if defined(__clang__)
-#define BRAID_CORO_RETURN_TYPE [[clang::coro_return_type, clang::coro_lifetimebound]]
+#define BRAID_CORO_RETURN_TYPE \
+  [[clang::coro_return_type, clang::coro_lifetimebound]]
 #else
 #define BRAID_CORO_RETURN_TYPE
 #endif
@@ -55,7 +60,9 @@ class TaskAwaiter;
 template <typename A>
 class CoAwaiter {
  public:
-  CoAwaiter(A&& description) : awaiter_(std::move(description).MakeAwaiter()) {}  // NOLINT(google-explicit-constructor)
+  CoAwaiter(A&& description)
+      : awaiter_(std::move(description).MakeAwaiter()) {
+  }  // NOLINT(google-explicit-constructor)
 
   bool await_ready() { return awaiter_.Ready(); }
 
@@ -78,7 +85,8 @@ template <typename Promise>
 class OrReturnContext;
 
 template <typename A, typename Promise>
-concept AwaitableIn = requires(A&& a, Promise& promise) { std::move(a).In(promise); };
+concept AwaitableIn =
+    requires(A&& a, Promise& promise) { std::move(a).In(promise); };
 
 // The part of the promise that needs the coroutine's own type.
 template <typename T>
@@ -88,15 +96,19 @@ template <typename T>
 class PromiseCommon : public PromiseBase {
  public:
   static void* operator new(size_t size) { return AllocateFrame(size); }
-  static void operator delete(void* p, size_t size) noexcept { ReleaseFrame(p, size); }
+  static void operator delete(void* p, size_t size) noexcept {
+    ReleaseFrame(p, size);
+  }
 
   Task<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }
 
-  // Gives up the frame and goes on with whoever awaits it. The result already stands in the owner's slot.
+  // Gives up the frame and goes on with whoever awaits it. The result already
+  // stands in the owner's slot.
   struct FinalAwaiter {
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise<T>> handle) const noexcept {
+    std::coroutine_handle<> await_suspend(
+        std::coroutine_handle<Promise<T>> handle) const noexcept {
       PromiseBase& promise = handle.promise();
       Link* parent = promise.parent;
       promise.owner->child = nullptr;
@@ -107,20 +119,27 @@ class PromiseCommon : public PromiseBase {
   };
   FinalAwaiter final_suspend() const noexcept { return {}; }
 
-  void unhandled_exception() noexcept { slot().SetException(CurrentException()); }
+  void unhandled_exception() noexcept {
+    slot().SetException(CurrentException());
+  }
 
   template <typename A>
-  auto await_transform(A&& description, std::source_location where = std::source_location::current()) {
+  auto await_transform(A&& description, std::source_location where =
+                                            std::source_location::current()) {
     location = where;
     if constexpr (AwaitableIn<std::decay_t<A>, Promise<T>>) {
-      static_assert(!std::is_lvalue_reference_v<A>, "await it where it is made, or std::move it");
-      return CoAwaiter<decltype(std::move(description).In(static_cast<Promise<T>&>(*this)))>(
+      static_assert(!std::is_lvalue_reference_v<A>,
+                    "await it where it is made, or std::move it");
+      return CoAwaiter<
+          decltype(std::move(description).In(static_cast<Promise<T>&>(*this)))>(
           std::move(description).In(static_cast<Promise<T>&>(*this)));
     } else {
       static_assert(!std::is_lvalue_reference_v<A>,
-                    "what is awaited is used up: await it where it is made, or write co_await std::move(x)");
+                    "what is awaited is used up: await it where it is made, or "
+                    "write co_await std::move(x)");
       static_assert(Awaitable<std::decay_t<A>>,
-                    "this type can't be awaited in a braid::Task; await a Task, an operation, or use FromCallback");
+                    "this type can't be awaited in a braid::Task; await a "
+                    "Task, an operation, or use FromCallback");
       return CoAwaiter<std::decay_t<A>>(std::move(description));
     }
   }
@@ -154,7 +173,9 @@ class TaskAwaiter : public FrameOwner {
   ~TaskAwaiter() { Reset(); }
 
   bool Ready() const {
-    Check(child != nullptr, "a task is awaited twice, or after it was moved from; call the coroutine again for a new one");
+    Check(child != nullptr,
+          "a task is awaited twice, or after it was moved from; call the "
+          "coroutine again for a new one");
     return false;
   }
 
@@ -180,11 +201,13 @@ class TaskAwaiter : public FrameOwner {
 }  // namespace detail
 
 template <typename T>
-class [[nodiscard("a task does nothing until it is awaited")]] BRAID_CORO_RETURN_TYPE Task {
+class [[nodiscard(
+    "a task does nothing until it is awaited")]] BRAID_CORO_RETURN_TYPE Task {
  public:
   using promise_type = detail::Promise<T>;
 
-  Task(Task&& other) noexcept : promise_(std::exchange(other.promise_, nullptr)) {}
+  Task(Task&& other) noexcept
+      : promise_(std::exchange(other.promise_, nullptr)) {}
   Task& operator=(Task&& other) noexcept {
     if (this != &other) {
       if (promise_ != nullptr) promise_->Destroy();
@@ -197,7 +220,9 @@ class [[nodiscard("a task does nothing until it is awaited")]] BRAID_CORO_RETURN
   }
 
   // For co_await, boundaries and combinators.
-  detail::TaskAwaiter<T> MakeAwaiter() && { return detail::TaskAwaiter<T>(std::exchange(promise_, nullptr)); }
+  detail::TaskAwaiter<T> MakeAwaiter() && {
+    return detail::TaskAwaiter<T>(std::exchange(promise_, nullptr));
+  }
 
  private:
   friend class detail::PromiseCommon<T>;
@@ -210,7 +235,8 @@ namespace detail {
 
 template <typename T>
 Task<T> PromiseCommon<T>::get_return_object() noexcept {
-  static_assert(alignof(Promise<T>) == alignof(PromiseBase) && std::is_base_of_v<PromiseBase, Promise<T>>);
+  static_assert(alignof(Promise<T>) == alignof(PromiseBase) &&
+                std::is_base_of_v<PromiseBase, Promise<T>>);
   return Task<T>(this);
 }
 

@@ -4,10 +4,12 @@ namespace braid {
 
 void TaskGroup::Adopt(detail::ChildBase& child) {
   detail::Check(!closed_ && set_.host != nullptr,
-                "a task is started in a group that has closed; keep the group's body running, or start it elsewhere");
+                "a task is started in a group that has closed; keep the "
+                "group's body running, or start it elsewhere");
   detail::Loop& loop = *set_.host->loop();
   detail::Check(&loop == detail::Loop::CurrentOrNull(),
-                "a task is started in a group of another thread's loop; hand the work to that loop");
+                "a task is started in a group of another thread's loop; hand "
+                "the work to that loop");
   child.group_ = this;
   set_.Started();
   child.Start(loop, &set_.scope, child.innermost);
@@ -17,7 +19,9 @@ void TaskGroup::ChildEnded(detail::ChildBase& child, detail::ChildEnd end) {
   if (end == detail::ChildEnd::kFailed) {
     std::exception_ptr exception = child.exception();
     absl::Status status = child.status();
-    set_.scope.Cancel(CancelCause::Source::kChildFailed, detail::FailureReason(child.name.view(), status, exception));
+    set_.scope.Cancel(
+        CancelCause::Source::kChildFailed,
+        detail::FailureReason(child.name.view(), status, exception));
     if (exception != nullptr) {
       failures_.Add(std::move(exception));
     } else {
@@ -28,8 +32,11 @@ void TaskGroup::ChildEnded(detail::ChildBase& child, detail::ChildEnd end) {
   if (set_.live == 0 && join_ != nullptr) join_->Wake();
 }
 
-void TaskGroup::BodyFailed(const absl::Status& status, const std::exception_ptr& exception) {
-  set_.scope.Cancel(CancelCause::Source::kChildFailed, detail::FailureReason(set_.host->name.view(), status, exception));
+void TaskGroup::BodyFailed(const absl::Status& status,
+                           const std::exception_ptr& exception) {
+  set_.scope.Cancel(
+      CancelCause::Source::kChildFailed,
+      detail::FailureReason(set_.host->name.view(), status, exception));
   if (exception != nullptr) {
     failures_.Add(exception);
   } else {
@@ -53,7 +60,8 @@ Unwound ChildBase::Stopped(Link* link) {
 }
 
 void ChildBase::Finish(ChildEnd end) {
-  while (JoinWaiter* waiter = waiters_.PopFront()) waiter->OperationBase::Complete();
+  while (JoinWaiter* waiter = waiters_.PopFront())
+    waiter->OperationBase::Complete();
   End();
   TaskGroup* group = std::exchange(group_, nullptr);
   if (starter != nullptr) {

@@ -1,15 +1,17 @@
 // TaskLocal<T>: a value that a task sees and that the tasks it starts inherit.
 //
-// For: what belongs to a piece of work and would otherwise be passed through every call: a trace id, a request's user.
+// For: what belongs to a piece of work and would otherwise be passed through
+// every call: a trace id, a request's user.
 //
-//   TaskLocal<std::string> request_id;                       // a namespace-scope key
-//   co_await request_id.With("r-17", [&]() -> Task<void> {   // inside the body, and in tasks started from it
-//     Log(*request_id.Get());
+//   TaskLocal<std::string> request_id;  // a namespace-scope key
+//   co_await request_id.With("r-17", [&]() -> Task<void> {
+//     Log(*request_id.Get());  // here, and in tasks started from here
 //     co_return;
 //   });
 //
-// A started task keeps the values its starter saw at that moment; later changes don't reach it, and its own don't flow
-// back. Values are immutable and shared: on one loop, without locks. Not for: state that tasks change together.
+// A started task keeps the values its starter saw at that moment; later changes
+// don't reach it, and its own don't flow back. Values are immutable and shared:
+// on one loop, without locks. Not for: state that tasks change together.
 
 #ifndef BRAID_CORE_TASK_LOCAL_H_
 #define BRAID_CORE_TASK_LOCAL_H_
@@ -25,7 +27,8 @@
 namespace braid {
 namespace detail {
 
-// One value in the persistent list of a task; later values hide earlier ones of the same key.
+// One value in the persistent list of a task; later values hide earlier ones of
+// the same key.
 class LocalNode {
  public:
   static LocalNode* Share(LocalNode* node) {
@@ -40,7 +43,8 @@ class LocalNode {
   }
 
  protected:
-  LocalNode(const void* key, LocalNode* next, void (*destroy)(LocalNode*) noexcept)
+  LocalNode(const void* key, LocalNode* next,
+            void (*destroy)(LocalNode*) noexcept)
       : key_(key), next_(Share(next)), destroy_(destroy) {}
   ~LocalNode() = default;
 
@@ -54,7 +58,10 @@ class LocalNode {
 template <typename T>
 struct LocalValue final : LocalNode {
   LocalValue(const void* key, LocalNode* next, T value)
-      : LocalNode(key, next, [](LocalNode* node) noexcept { delete static_cast<LocalValue*>(node); }),
+      : LocalNode(key, next,
+                  [](LocalNode* node) noexcept {
+                    delete static_cast<LocalValue*>(node);
+                  }),
         value(std::move(value)) {}
   T value;
 };
@@ -63,16 +70,19 @@ struct LocalValue final : LocalNode {
 template <typename B>
 class WithLocal {
  public:
-  WithLocal(LocalNode* locals, B&& body) : locals_(locals), body_(std::move(body)) {}
+  WithLocal(LocalNode* locals, B&& body)
+      : locals_(locals), body_(std::move(body)) {}
   WithLocal(WithLocal&& other) noexcept
-      : locals_(std::exchange(other.locals_, nullptr)), body_(std::move(other.body_)) {}
+      : locals_(std::exchange(other.locals_, nullptr)),
+        body_(std::move(other.body_)) {}
   ~WithLocal() {
     if (locals_ != nullptr) LocalNode::Unshare(locals_);
   }
 
   class Awaiter : public Link {
    public:
-    Awaiter(LocalNode* locals, B&& body) : Link(&kOps), locals_(locals), body_(std::move(body)) {}
+    Awaiter(LocalNode* locals, B&& body)
+        : Link(&kOps), locals_(locals), body_(std::move(body)) {}
     ~Awaiter() {
       if (locals_ != nullptr) LocalNode::Unshare(locals_);
     }
@@ -102,7 +112,9 @@ class WithLocal {
     BodyHolder<B> body_;
   };
 
-  Awaiter MakeAwaiter() && { return Awaiter(std::exchange(locals_, nullptr), std::move(body_)); }
+  Awaiter MakeAwaiter() && {
+    return Awaiter(std::exchange(locals_, nullptr), std::move(body_));
+  }
 
  private:
   LocalNode* locals_;
@@ -118,21 +130,25 @@ class TaskLocal {
   TaskLocal(const TaskLocal&) = delete;
   TaskLocal& operator=(const TaskLocal&) = delete;
 
-  // The value the current task sees, nullptr if there is none or no task runs here. Valid until the task leaves the With
-  // that set it.
+  // The value the current task sees, nullptr if there is none or no task runs
+  // here. Valid until the task leaves the With that set it.
   const T* Get() const {
     detail::Loop* loop = detail::Loop::CurrentOrNull();
     if (loop == nullptr || loop->current() == nullptr) return nullptr;
-    detail::LocalNode* node = detail::LocalNode::Find(loop->current()->locals, this);
-    return node == nullptr ? nullptr : &static_cast<detail::LocalValue<T>*>(node)->value;
+    detail::LocalNode* node =
+        detail::LocalNode::Find(loop->current()->locals, this);
+    return node == nullptr ? nullptr
+                           : &static_cast<detail::LocalValue<T>*>(node)->value;
   }
 
-  // Runs `body` with the value set, and gives its result. Completes, fails and is stopped as the body does.
+  // Runs `body` with the value set, and gives its result. Completes, fails and
+  // is stopped as the body does.
   template <Body B>
   [[nodiscard]] auto With(T value, B&& body) const {
     detail::LocalNode* outer = detail::Loop::Current().CurrentTask().locals;
-    return detail::WithLocal<std::decay_t<B>>(new detail::LocalValue<T>(this, outer, std::move(value)),
-                                              std::decay_t<B>(std::forward<B>(body)));
+    return detail::WithLocal<std::decay_t<B>>(
+        new detail::LocalValue<T>(this, outer, std::move(value)),
+        std::decay_t<B>(std::forward<B>(body)));
   }
 };
 

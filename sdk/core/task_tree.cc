@@ -14,7 +14,8 @@ TaskInfo Describe(const detail::Loop& loop, const detail::TaskNode& task) {
   TaskInfo info;
   info.id = task.id;
   info.name = std::string(task.name.view());
-  for (const detail::Scope* scope = task.own.parent(); scope != nullptr; scope = scope->parent()) {
+  for (const detail::Scope* scope = task.own.parent(); scope != nullptr;
+       scope = scope->parent()) {
     if (scope->owner() != nullptr && scope->owner() != &task) {
       info.parent_id = scope->owner()->id;
       break;
@@ -26,9 +27,10 @@ TaskInfo Describe(const detail::Loop& loop, const detail::TaskNode& task) {
   info.age = loop.turn_time() - task.since;
   if (task.due()) info.cancelled = task.scope->cause();
   if (info.state == TaskInfo::State::kRunning) return info;
-  constexpr size_t kLongest = 64;  // a chain of a million awaits is not for reading
-  for (const detail::Link* link = task.innermost; link != nullptr && info.awaits.size() < kLongest;
-       link = link->parent) {
+  constexpr size_t kLongest =
+      64;  // a chain of a million awaits is not for reading
+  for (const detail::Link* link = task.innermost;
+       link != nullptr && info.awaits.size() < kLongest; link = link->parent) {
     AwaitFrame frame;
     if (link->ops == nullptr) {
       frame.location = static_cast<const detail::PromiseBase*>(link)->location;
@@ -49,12 +51,14 @@ std::vector<TaskInfo> LiveTasks(const detail::Loop& loop) {
   std::vector<TaskInfo> tasks;
   const detail::Scope* const root = loop.root();
   for (const detail::Scope* scope = root; scope != nullptr;) {
-    if (scope->owner() != nullptr && &scope->owner()->own == scope) tasks.push_back(Describe(loop, *scope->owner()));
+    if (scope->owner() != nullptr && &scope->owner()->own == scope)
+      tasks.push_back(Describe(loop, *scope->owner()));
     if (scope->first_child() != nullptr) {
       scope = scope->first_child();
       continue;
     }
-    while (scope != nullptr && scope->next_sibling() == nullptr) scope = scope->parent();
+    while (scope != nullptr && scope->next_sibling() == nullptr)
+      scope = scope->parent();
     if (scope != nullptr) scope = scope->next_sibling();
   }
   return tasks;
@@ -65,22 +69,27 @@ std::string FormatTasks(const std::vector<TaskInfo>& tasks) {
   std::string text;
   for (const TaskInfo& task : tasks) {
     const auto parent = depth.find(task.parent_id);
-    const int level = depth[task.id] = parent == depth.end() ? 0 : parent->second + 1;
+    const int level = depth[task.id] =
+        parent == depth.end() ? 0 : parent->second + 1;
     constexpr std::string_view kStates[] = {"running", "ready", "waiting"};
     text.append(2 * static_cast<size_t>(level), ' ');
     text += "#" + std::to_string(task.id) + " " + task.name + "  " +
             std::string(kStates[static_cast<size_t>(task.state)]);
     char age[32];
-    std::snprintf(age, sizeof(age), " %.3f s", std::chrono::duration<double>(task.age).count());
+    std::snprintf(age, sizeof(age), " %.3f s",
+                  std::chrono::duration<double>(task.age).count());
     text += age;
     for (const AwaitFrame& frame : task.awaits) {
       if (!frame.boundary.empty()) continue;
       std::string_view file = frame.location.file_name();
-      if (const size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-      text += "  at " + std::string(file) + ":" + std::to_string(frame.location.line());
+      if (const size_t slash = file.rfind('/'); slash != std::string_view::npos)
+        file.remove_prefix(slash + 1);
+      text += "  at " + std::string(file) + ":" +
+              std::to_string(frame.location.line());
       break;
     }
-    if (task.cancelled.has_value()) text += "  [" + task.cancelled->ToString() + "]";
+    if (task.cancelled.has_value())
+      text += "  [" + task.cancelled->ToString() + "]";
     text += '\n';
   }
   return text;

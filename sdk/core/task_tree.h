@@ -1,4 +1,5 @@
-// The task tree: every live task of a loop, for a person who asks what the program is doing.
+// The task tree: every live task of a loop, for a person who asks what the
+// program is doing.
 //
 //   std::puts(FormatTasks(LiveTasks()).c_str());
 //
@@ -34,7 +35,8 @@ struct TaskInfo {
   uint64_t parent_id = 0;  // 0: none
   std::string name;
   State state = State::kWaiting;
-  // From the innermost await outwards. Empty for the running task and for one that has not begun.
+  // From the innermost await outwards. Empty for the running task and for one
+  // that has not begun.
   std::vector<AwaitFrame> awaits;
   // How long it has been in this state, as of the loop's current turn.
   Duration age{};
@@ -42,7 +44,8 @@ struct TaskInfo {
   std::optional<CancelCause> cancelled;
 };
 
-// Every task of the current loop, parents before children, in the order they were started.
+// Every task of the current loop, parents before children, in the order they
+// were started.
 std::vector<TaskInfo> LiveTasks();
 std::vector<TaskInfo> LiveTasks(const detail::Loop& loop);
 

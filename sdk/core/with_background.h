@@ -1,16 +1,19 @@
 // WithBackground: a body that stands on something running in the background.
 //
-// For: teardown in order. The body (requests on a connection) ends first; only then is the background (the connection's
-// reader loop) cancelled and joined, also when all of it is cancelled from outside.
+// For: teardown in order. The body (requests on a connection) ends first; only
+// then is the background (the connection's reader loop) cancelled and joined,
+// also when all of it is cancelled from outside.
 //
-//   absl::StatusOr<Reply> reply = co_await WithBackground(connection.ReadLoop(), [&]() -> Task<absl::StatusOr<Reply>> {
-//     co_return co_await connection.Call(request);
-//   });
+//   absl::StatusOr<Reply> reply =
+//       co_await WithBackground(connection.ReadLoop(),
+//       connection.Call(request));
 //
-// Completes when both have ended. A background that fails cancels the body, and its error is the result; one that ends well
-// before the body leaves the body alone. Gives otherwise what a TaskGroup gives: absl::Status, or absl::StatusOr of the
-// body's value. The background is out of reach of cancellation from outside as long as the body runs; it must stop when it
-// is cancelled.
+// Completes when both have ended. A background that fails cancels the body, and
+// its error is the result; one that ends well before the body leaves the body
+// alone. Gives otherwise what a TaskGroup gives: absl::Status, or
+// absl::StatusOr of the body's value. The background is out of reach of
+// cancellation from outside as long as the body runs; it must stop when it is
+// cancelled.
 
 #ifndef BRAID_CORE_WITH_BACKGROUND_H_
 #define BRAID_CORE_WITH_BACKGROUND_H_
@@ -31,7 +34,9 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
   using Result = typename BodyHolder<B>::Result;
 
   WithBackgroundAwaiter(Background&& background, B&& body)
-      : Link(&kOps), background_(std::move(background), "background"), body_(std::move(body)) {}
+      : Link(&kOps),
+        background_(std::move(background), "background"),
+        body_(std::move(body)) {}
 
   bool Ready() const { return false; }
 
@@ -39,7 +44,8 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
     parent = link;
     TaskNode& host = Loop::Current().CurrentTask();
     set_.host = &host;
-    // The background's scope stands beside the body's, not around it: each is cancelled at its own time.
+    // The background's scope stands beside the body's, not around it: each is
+    // cancelled at its own time.
     set_.scope.SetShield(true);
     set_.scope.Link(*host.loop(), host.scope, nullptr);
     background_.Begin(set_, &set_.scope, this);
@@ -54,7 +60,8 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
   }
 
  private:
-  void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) override {
+  void LegEnded(End end, const absl::Status& status,
+                const std::exception_ptr& exception) override {
     if (end != End::kFailed) return;
     if (exception != nullptr) {
       failures_.Add(exception);
@@ -62,7 +69,8 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
       failures_.Add(status);
     }
     if (body_scope_.linked()) {
-      body_scope_.Cancel(CancelCause::Source::kChildFailed, FailureReason("background", status, exception));
+      body_scope_.Cancel(CancelCause::Source::kChildFailed,
+                         FailureReason("background", status, exception));
     }
   }
 
@@ -123,8 +131,9 @@ template <Body Background, Body B>
 auto WithBackground(Background&& background, B&& body) {
   using First = std::decay_t<Background>;
   using Second = std::decay_t<B>;
-  return detail::Boundary<detail::WithBackgroundAwaiter<First, Second>, First, Second>(
-      First(std::forward<Background>(background)), Second(std::forward<B>(body)));
+  return detail::Boundary<detail::WithBackgroundAwaiter<First, Second>, First,
+                          Second>(First(std::forward<Background>(background)),
+                                  Second(std::forward<B>(body)));
 }
 
 }  // namespace braid

@@ -15,8 +15,12 @@ void VirtualTime::Run(detail::Loop& loop) {
       continue;
     }
     detail::Check(loop.root() != nullptr && !loop.root()->due(),
-                  "every task waits for what can't happen, and doesn't stop when cancelled; look for a shield without limit");
-    loop.CancelRoot("deadlock: every task waits for something that can't happen any more\n" + FormatTasks(LiveTasks(loop)));
+                  "every task waits for what can't happen, and doesn't stop "
+                  "when cancelled; look for a shield without limit");
+    loop.CancelRoot(
+        "deadlock: every task waits for something that can't happen any "
+        "more\n" +
+        FormatTasks(LiveTasks(loop)));
   }
 }
 

@@ -1,6 +1,8 @@
-// VirtualTime: drives a loop without I/O, on a clock that jumps to the next deadline when every task waits.
+// VirtualTime: drives a loop without I/O, on a clock that jumps to the next
+// deadline when every task waits.
 //
-// For: tests of tasks, scopes, groups and primitives. They run in no time, assert exact times, and never sleep:
+// For: tests of tasks, scopes, groups and primitives. They run in no time,
+// assert exact times, and never sleep:
 //
 //   VirtualTime time;
 //   absl::Status status = Run(time, [&]() -> Task<absl::Status> {
@@ -9,9 +11,10 @@
 //     ...
 //   });
 //
-// Deadlock is a result: when every task waits for something that can't happen any more, the program is cancelled and Run
-// gives CANCELLED with the task tree in the message. Not for: sockets, files and faults; that is the simulation backend.
-// Threads: one.
+// Deadlock is a result: when every task waits for something that can't happen
+// any more, the program is cancelled and Run gives CANCELLED with the task tree
+// in the message. Not for: sockets, files and faults; that is the simulation
+// backend. Threads: one.
 
 #ifndef BRAID_TESTING_VIRTUAL_TIME_H_
 #define BRAID_TESTING_VIRTUAL_TIME_H_

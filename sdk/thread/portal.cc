@@ -9,10 +9,12 @@ namespace braid {
 namespace {
 
 struct PostedFunction final : detail::InboxNode {
-  explicit PostedFunction(absl::AnyInvocable<void() &&> function) : InboxNode(&Run), function(std::move(function)) {}
+  explicit PostedFunction(absl::AnyInvocable<void() &&> function)
+      : InboxNode(&Run), function(std::move(function)) {}
 
   static void Run(detail::InboxNode& node) {
-    const std::unique_ptr<PostedFunction> self(static_cast<PostedFunction*>(&node));
+    const std::unique_ptr<PostedFunction> self(
+        static_cast<PostedFunction*>(&node));
     std::move(self->function)();
   }
 
@@ -67,6 +69,8 @@ Portal Portal::Current() {
   return Portal(std::static_pointer_cast<State>(mine.state));
 }
 
-bool Portal::Post(absl::AnyInvocable<void() &&> function) const { return state_->Post(std::move(function)); }
+bool Portal::Post(absl::AnyInvocable<void() &&> function) const {
+  return state_->Post(std::move(function));
+}
 
 }  // namespace braid

@@ -21,20 +21,25 @@ namespace {
 class ShardRun {
  public:
   ShardRun(int count, DriverFactory make_driver, ShardMain shard_main)
-      : make_driver_(std::move(make_driver)), shard_main_(std::move(shard_main)), shards_(count) {}
+      : make_driver_(std::move(make_driver)),
+        shard_main_(std::move(shard_main)),
+        shards_(count) {}
 
-  // Starts the threads. `on_end` is called on the host's loop when the last of them is about to return.
+  // Starts the threads. `on_end` is called on the host's loop when the last of
+  // them is about to return.
   void Start(absl::AnyInvocable<void()> on_end) {
     on_end_ = std::move(on_end);
     host_.emplace(Portal::Current());
     running_ = static_cast<int>(shards_.size());
-    // Threads inherit the mask: signals are for the thread that runs the program.
+    // Threads inherit the mask: signals are for the thread that runs the
+    // program.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (size_t i = 0; i < shards_.size(); ++i) {
-      shards_[i].thread = std::thread([this, i] { RunShard(static_cast<int>(i)); });
+      shards_[i].thread =
+          std::thread([this, i] { RunShard(static_cast<int>(i)); });
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -51,14 +56,16 @@ class ShardRun {
     const std::lock_guard lock(mutex_);
     cancelled_ = true;
     for (OneShard& shard : shards_) {
-      if (shard.portal.has_value()) shard.portal->Post([reason] { Loop::Current().CancelRoot(reason); });
+      if (shard.portal.has_value())
+        shard.portal->Post([reason] { Loop::Current().CancelRoot(reason); });
     }
   }
   void RequestStopAll() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     for (OneShard& shard : shards_) {
-      if (shard.portal.has_value()) shard.portal->Post([] { RequestStopHere(); });
+      if (shard.portal.has_value())
+        shard.portal->Post([] { RequestStopHere(); });
     }
   }
 
@@ -72,7 +79,8 @@ class ShardRun {
   };
 
   static void RequestStopHere() {
-    if (Scope* root = Loop::Current().root(); root != nullptr) root->RequestStop();
+    if (Scope* root = Loop::Current().root(); root != nullptr)
+      root->RequestStop();
   }
 
   void RunShard(int index) {
@@ -80,8 +88,11 @@ class ShardRun {
     std::exception_ptr exception = nullptr;
     try {
       absl::StatusOr<std::unique_ptr<Driver>> driver = make_driver_();
-      status = driver.ok() ? shard_main_(**driver, Shard{index, static_cast<int>(shards_.size())}, [&] { Begin(index); })
-                           : driver.status();
+      status = driver.ok()
+                   ? shard_main_(**driver,
+                                 Shard{index, static_cast<int>(shards_.size())},
+                                 [&] { Begin(index); })
+                   : driver.status();
     } catch (...) {
       exception = std::current_exception();
     }
@@ -89,7 +100,9 @@ class ShardRun {
       const std::lock_guard lock(mutex_);
       shards_[index].portal.reset();
     }
-    host_->Post([this, status = std::move(status), exception] { Ended(status, exception); });
+    host_->Post([this, status = std::move(status), exception] {
+      Ended(status, exception);
+    });
   }
 
   // On the shard's loop, before its body.
@@ -102,7 +115,8 @@ class ShardRun {
 
   // On the host's loop.
   void Ended(const absl::Status& status, const std::exception_ptr& exception) {
-    const bool stopped = cancelled_ && exception == nullptr && absl::IsCancelled(status);
+    const bool stopped =
+        cancelled_ && exception == nullptr && absl::IsCancelled(status);
     if (exception != nullptr) {
       failures.Add(exception);
     } else if (!status.ok() && !stopped) {
@@ -119,8 +133,9 @@ class ShardRun {
   int running_ = 0;
   std::mutex mutex_;
   std::vector<OneShard> shards_;  // portals: under mutex_
-  bool cancelled_ = false;        // written under mutex_ by the host's thread, which may read it without
-  bool stopping_ = false;         // under mutex_
+  bool cancelled_ = false;  // written under mutex_ by the host's thread, which
+                            // may read it without
+  bool stopping_ = false;   // under mutex_
 };
 
 class ShardsOp final : public OperationBase {
@@ -143,7 +158,9 @@ class ShardsOp final : public OperationBase {
     run_->cancelled_by_host = true;
     run_->CancelAll("the task that runs the shards was cancelled");
   }
-  absl::Status TakeResult() { return run_->failures.empty() ? absl::OkStatus() : run_->failures.Take(); }
+  absl::Status TakeResult() {
+    return run_->failures.empty() ? absl::OkStatus() : run_->failures.Take();
+  }
 
  private:
   ShardRun* run_;
@@ -151,14 +168,18 @@ class ShardsOp final : public OperationBase {
 
 }  // namespace
 
-Task<absl::Status> RunShards(int count, DriverFactory make_driver, ShardMain shard_main) {
-  if (count < 1) co_return absl::InvalidArgumentError("RunSharded needs at least 1 shard");
+Task<absl::Status> RunShards(int count, DriverFactory make_driver,
+                             ShardMain shard_main) {
+  if (count < 1)
+    co_return absl::InvalidArgumentError("RunSharded needs at least 1 shard");
   ShardRun run(count, std::move(make_driver), std::move(shard_main));
   auto forward_stop = [&run]() -> Task<void> {
     co_await StopRequested();
     run.RequestStopAll();
   };
-  auto wait = [&run]() -> Task<absl::Status> { co_return co_await Operation<ShardsOp, ShardRun*>(&run); };
+  auto wait = [&run]() -> Task<absl::Status> {
+    co_return co_await Operation<ShardsOp, ShardRun*>(&run);
+  };
   co_return co_await WithBackground(forward_stop, wait);
 }
 

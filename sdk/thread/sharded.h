@@ -1,17 +1,23 @@
 // RunSharded: one loop per thread, nothing shared.
 //
-// For: using several cores. Each shard runs the same body on a loop and a backend of its own; sockets with SO_REUSEPORT
-// spread the load. Shards talk through Portals and nothing else.
+// For: using several cores. Each shard runs the same body on a loop and a
+// backend of its own; sockets with SO_REUSEPORT spread the load. Shards talk
+// through Portals and nothing else.
 //
-//   co_return co_await RunSharded(4, backend_factory, [&](Shard shard) -> Task<absl::Status> {
-//     UdpSocket socket = co_await OrReturn(UdpSocket::Bind(address, {.reuse_port = true}));
-//     ...
-//   });
+//   co_return co_await RunSharded(
+//       4, backend_factory, [&](Shard shard) -> Task<absl::Status> {
+//         UdpSocket socket =
+//             co_await OrReturn(UdpSocket::Bind(address, {.reuse_port =
+//             true}));
+//         ...
+//       });
 //
-// Completes when every shard has ended. The first error cancels the others and is the result, the others by
-// SuppressedErrors(). Cancelling it cancels every shard and waits for their end; a graceful stop (StopRequested) around it
-// reaches every shard. The body is called once on each shard's thread, so what it captures by reference is shared between
-// threads; the call keeps it alive until the last shard has ended.
+// Completes when every shard has ended. The first error cancels the others and
+// is the result, the others by SuppressedErrors(). Cancelling it cancels every
+// shard and waits for their end; a graceful stop (StopRequested) around it
+// reaches every shard. The body is called once on each shard's thread, so what
+// it captures by reference is shared between threads; the call keeps it alive
+// until the last shard has ended.
 
 #ifndef BRAID_THREAD_SHARDED_H_
 #define BRAID_THREAD_SHARDED_H_
@@ -34,27 +40,34 @@ struct Shard {
 };
 
 // Makes the backend of one shard; called on the shard's thread.
-using DriverFactory = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Driver>>() const>;
+using DriverFactory =
+    absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Driver>>() const>;
 
 namespace detail {
 
 // Runs one shard on its driver; erases the body's type.
-using ShardMain = absl::AnyInvocable<absl::Status(Driver&, Shard, absl::AnyInvocable<void()> on_begin) const>;
+using ShardMain = absl::AnyInvocable<absl::Status(
+    Driver&, Shard, absl::AnyInvocable<void()> on_begin) const>;
 
-Task<absl::Status> RunShards(int count, DriverFactory make_driver, ShardMain shard_main);
+Task<absl::Status> RunShards(int count, DriverFactory make_driver,
+                             ShardMain shard_main);
 
 }  // namespace detail
 
 // `body(shard)` returns Task<absl::Status>.
 template <typename F>
-BRAID_CORO_WRAPPER Task<absl::Status> RunSharded(int count, DriverFactory make_driver, F body) {
-  return detail::RunShards(count, std::move(make_driver),
-                           [body = std::move(body)](Driver& driver, Shard shard, absl::AnyInvocable<void()> on_begin) {
-                             return Run(driver, [&]() -> Task<absl::Status> {
-                               on_begin();
-                               co_return co_await body(shard);
-                             });
-                           });
+BRAID_CORO_WRAPPER Task<absl::Status> RunSharded(int count,
+                                                 DriverFactory make_driver,
+                                                 F body) {
+  return detail::RunShards(
+      count, std::move(make_driver),
+      [body = std::move(body)](Driver& driver, Shard shard,
+                               absl::AnyInvocable<void()> on_begin) {
+        return Run(driver, [&]() -> Task<absl::Status> {
+          on_begin();
+          co_return co_await body(shard);
+        });
+      });
 }
 
 }  // namespace braid

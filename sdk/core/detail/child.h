@@ -1,4 +1,5 @@
-// The record of a task in a group: the task itself, its callable and arguments, its result.
+// The record of a task in a group: the task itself, its callable and arguments,
+// its result.
 //
 // Two owners keep it: the group until the task has ended, and any TaskHandle.
 
@@ -41,7 +42,8 @@ enum class ChildEnd : uint8_t { kCompleted, kFailed, kStopped };
 
 class ChildBase : public TaskNode, public Link {
  public:
-  // Where the errors of a child go that was started with StartAndWait, until it is ready.
+  // Where the errors of a child go that was started with StartAndWait, until it
+  // is ready.
   struct Starter {
     void (*ended)(Starter&, ChildBase&, ChildEnd);
   };
@@ -96,12 +98,16 @@ class ChildOf : public ChildBase {
   using ChildBase::ChildBase;
 };
 
-// Calls a member function on a pointer, a reference or a std::reference_wrapper of its object.
+// Calls a member function on a pointer, a reference or a std::reference_wrapper
+// of its object.
 template <typename F, typename Object, typename... Args>
-BRAID_CORO_WRAPPER decltype(auto) CallMember(F method, Object&& object, Args&&... args) {
+BRAID_CORO_WRAPPER decltype(auto) CallMember(F method, Object&& object,
+                                             Args&&... args) {
   if constexpr (requires { (object.*method)(std::forward<Args>(args)...); }) {
     return (object.*method)(std::forward<Args>(args)...);
-  } else if constexpr (requires { ((*object).*method)(std::forward<Args>(args)...); }) {
+  } else if constexpr (requires {
+                         ((*object).*method)(std::forward<Args>(args)...);
+                       }) {
     return ((*object).*method)(std::forward<Args>(args)...);
   } else {
     return (object.get().*method)(std::forward<Args>(args)...);
@@ -126,24 +132,33 @@ struct IsTask<Task<T>> : std::true_type {
 };
 
 template <typename F, typename... Args>
-concept Startable = std::invocable<std::decay_t<F>&, std::unwrap_ref_decay_t<Args>...> &&
-                    IsTask<std::invoke_result_t<std::decay_t<F>&, std::unwrap_ref_decay_t<Args>...>>::value;
+concept Startable =
+    std::invocable<std::decay_t<F>&, std::unwrap_ref_decay_t<Args>...> &&
+    IsTask<std::invoke_result_t<std::decay_t<F>&,
+                                std::unwrap_ref_decay_t<Args>...>>::value;
 
-// Whether every parameter of a callable is taken by value, so that the lazy task, once made, needs nothing else.
+// Whether every parameter of a callable is taken by value, so that the lazy
+// task, once made, needs nothing else.
 template <typename F>
 inline constexpr bool kTakesValues = false;
 template <typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (*)(Ps...)> = (!std::is_reference_v<Ps> && ...);
+inline constexpr bool kTakesValues<R (*)(Ps...)> =
+    (!std::is_reference_v<Ps> && ...);
 template <typename C, typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (C::*)(Ps...)> = (!std::is_reference_v<Ps> && ...);
+inline constexpr bool kTakesValues<R (C::*)(Ps...)> =
+    (!std::is_reference_v<Ps> && ...);
 template <typename C, typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (C::*)(Ps...) const> = (!std::is_reference_v<Ps> && ...);
+inline constexpr bool kTakesValues<R (C::*)(Ps...) const> =
+    (!std::is_reference_v<Ps> && ...);
 
-// A member function needs its object, which lives elsewhere only if it is passed as a pointer.
+// A member function needs its object, which lives elsewhere only if it is
+// passed as a pointer.
 template <typename F, typename... Args>
 constexpr bool NothingToKeep() {
   if constexpr (std::is_member_function_pointer_v<F>) {
-    return kTakesValues<F> && std::is_pointer_v<std::decay_t<std::tuple_element_t<0, std::tuple<Args..., void>>>>;
+    return kTakesValues<F> &&
+           std::is_pointer_v<std::decay_t<
+               std::tuple_element_t<0, std::tuple<Args..., void>>>>;
   } else if constexpr (std::is_pointer_v<F>) {
     return kTakesValues<F>;
   } else if constexpr (std::is_empty_v<F> && requires { &F::operator(); }) {
@@ -159,20 +174,29 @@ class ChildWithResult : public ChildOf<ValueOf<R>> {
  public:
   using Result = R;
 
-  absl::Status status() override { return awaiter_.slot()->has_value() ? StatusOf(*awaiter_.slot()) : absl::OkStatus(); }
-  std::exception_ptr exception() override {
-    return awaiter_.slot()->has_exception() ? awaiter_.slot()->exception() : nullptr;
+  absl::Status status() override {
+    return awaiter_.slot()->has_value() ? StatusOf(*awaiter_.slot())
+                                        : absl::OkStatus();
   }
-  Outcome<ValueOf<R>> TakeOutcome() override { return detail::TakeOutcome(*awaiter_.slot()); }
+  std::exception_ptr exception() override {
+    return awaiter_.slot()->has_exception() ? awaiter_.slot()->exception()
+                                            : nullptr;
+  }
+  Outcome<ValueOf<R>> TakeOutcome() override {
+    return detail::TakeOutcome(*awaiter_.slot());
+  }
 
  protected:
   ChildWithResult(TaskName name, Task<R>&& task)
-      : ChildOf<ValueOf<R>>(std::move(name)), awaiter_(std::move(task).MakeAwaiter()) {
+      : ChildOf<ValueOf<R>>(std::move(name)),
+        awaiter_(std::move(task).MakeAwaiter()) {
     this->innermost = awaiter_.Start(this);
   }
   ~ChildWithResult() = default;
 
-  ChildEnd Complete() override { return Failed(*awaiter_.slot()) ? ChildEnd::kFailed : ChildEnd::kCompleted; }
+  ChildEnd Complete() override {
+    return Failed(*awaiter_.slot()) ? ChildEnd::kFailed : ChildEnd::kCompleted;
+  }
 
  private:
   TaskAwaiter<R> awaiter_;
@@ -182,21 +206,27 @@ template <typename R>
 class PlainChild final : public ChildWithResult<R> {
  public:
   static void* operator new(size_t size) { return AllocateFrame(size); }
-  static void operator delete(void* p, size_t size) noexcept { ReleaseFrame(p, size); }
+  static void operator delete(void* p, size_t size) noexcept {
+    ReleaseFrame(p, size);
+  }
 
-  PlainChild(TaskName name, Task<R>&& task) : ChildWithResult<R>(std::move(name), std::move(task)) {}
+  PlainChild(TaskName name, Task<R>&& task)
+      : ChildWithResult<R>(std::move(name), std::move(task)) {}
 
  private:
   void Destroy() override { delete this; }
 };
 
-// The callable and the arguments, a base so that they are there before the task is made from them and go after it.
+// The callable and the arguments, a base so that they are there before the task
+// is made from them and go after it.
 template <typename F, typename... Args>
 struct KeptCall {
   template <typename G, typename... As>
   explicit KeptCall(std::in_place_t, G&& g, As&&... as)
       : callable(std::forward<G>(g)), arguments(std::forward<As>(as)...) {}
-  BRAID_CORO_WRAPPER auto MakeTask() { return MakeTask(std::index_sequence_for<Args...>()); }
+  BRAID_CORO_WRAPPER auto MakeTask() {
+    return MakeTask(std::index_sequence_for<Args...>());
+  }
   template <size_t... I>
   BRAID_CORO_WRAPPER auto MakeTask(std::index_sequence<I...>) {
     return Call(callable, Unwrap(std::get<I>(arguments))...);
@@ -216,14 +246,18 @@ struct KeptCall {
 };
 
 template <typename R, typename F, typename... Args>
-class KeepingChild final : private KeptCall<F, Args...>, public ChildWithResult<R> {
+class KeepingChild final : private KeptCall<F, Args...>,
+                           public ChildWithResult<R> {
  public:
   static void* operator new(size_t size) { return AllocateFrame(size); }
-  static void operator delete(void* p, size_t size) noexcept { ReleaseFrame(p, size); }
+  static void operator delete(void* p, size_t size) noexcept {
+    ReleaseFrame(p, size);
+  }
 
   template <typename G, typename... As>
   KeepingChild(TaskName name, G&& callable, As&&... args)
-      : KeptCall<F, Args...>(std::in_place, std::forward<G>(callable), std::forward<As>(args)...),
+      : KeptCall<F, Args...>(std::in_place, std::forward<G>(callable),
+                             std::forward<As>(args)...),
         ChildWithResult<R>(std::move(name), this->MakeTask()) {}
 
  private:
@@ -233,13 +267,17 @@ class KeepingChild final : private KeptCall<F, Args...>, public ChildWithResult<
 template <typename F, typename... Args>
 auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
   using Callable = std::decay_t<F>;
-  using R = typename IsTask<std::invoke_result_t<Callable&, std::unwrap_ref_decay_t<Args>...>>::Result;
+  using R = typename IsTask<std::invoke_result_t<
+      Callable&, std::unwrap_ref_decay_t<Args>...>>::Result;
   if constexpr (NothingToKeep<Callable, Args...>()) {
-    return new PlainChild<R>(std::move(name), Call(callable, static_cast<std::unwrap_ref_decay_t<Args>>(
-                                                                 std::forward<Args>(args))...));
+    return new PlainChild<R>(
+        std::move(name),
+        Call(callable, static_cast<std::unwrap_ref_decay_t<Args>>(
+                           std::forward<Args>(args))...));
   } else {
-    return new KeepingChild<R, Callable, std::decay_t<Args>...>(std::move(name), std::forward<F>(callable),
-                                                                std::forward<Args>(args)...);
+    return new KeepingChild<R, Callable, std::decay_t<Args>...>(
+        std::move(name), std::forward<F>(callable),
+        std::forward<Args>(args)...);
   }
 }
 

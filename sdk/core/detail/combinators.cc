@@ -8,7 +8,8 @@
 namespace braid::detail {
 namespace {
 
-void Add(Failures& failures, const absl::Status& status, const std::exception_ptr& exception) {
+void Add(Failures& failures, const absl::Status& status,
+         const std::exception_ptr& exception) {
   if (exception != nullptr) {
     failures.Add(exception);
   } else {
@@ -20,24 +21,28 @@ void Add(Failures& failures, const absl::Status& status, const std::exception_pt
 
 const LinkOps AllOfBase::kOps = {&Done, &StoppedNever, false, "AllOf"};
 
-void AllOfBase::LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) {
+void AllOfBase::LegEnded(End end, const absl::Status& status,
+                         const std::exception_ptr& exception) {
   if (end == End::kStopped) some_stopped_ = true;
   if (end != End::kFailed) return;
   Add(failures_, status, exception);
-  set_.scope.Cancel(CancelCause::Source::kChildFailed, FailureReason("leg", status, exception));
+  set_.scope.Cancel(CancelCause::Source::kChildFailed,
+                    FailureReason("leg", status, exception));
 }
 
 Link* AllOfBase::Done(Link* link) {
   auto* self = static_cast<AllOfBase*>(link);
   const bool failed = !self->failures_.empty();
-  if (failed && self->set_.stopped_from_outside) self->set_.scope.MarkCaughtOutside();
+  if (failed && self->set_.stopped_from_outside)
+    self->set_.scope.MarkCaughtOutside();
   self->set_.scope.Leave();
   return self->some_stopped_ && !failed ? Unwind(self->parent) : self->parent;
 }
 
 const LinkOps AnyOfBase::kOps = {&Done, &StoppedNever, false, "AnyOf"};
 
-void AnyOfBase::LegEnded(End end, const absl::Status&, const std::exception_ptr& exception) {
+void AnyOfBase::LegEnded(End end, const absl::Status&,
+                         const std::exception_ptr& exception) {
   if (end == End::kStopped) return;
   some_completed_ = true;
   if (exception != nullptr) failures_.Add(exception);
@@ -46,14 +51,16 @@ void AnyOfBase::LegEnded(End end, const absl::Status&, const std::exception_ptr&
 
 Link* AnyOfBase::Done(Link* link) {
   auto* self = static_cast<AnyOfBase*>(link);
-  if (self->some_completed_ && self->set_.stopped_from_outside) self->set_.scope.MarkCaughtOutside();
+  if (self->some_completed_ && self->set_.stopped_from_outside)
+    self->set_.scope.MarkCaughtOutside();
   self->set_.scope.Leave();
   return self->some_completed_ ? self->parent : Unwind(self->parent);
 }
 
 const LinkOps FirstOkBase::kOps = {&Done, &StoppedNever, false, "FirstOk"};
 
-void FirstOkBase::LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) {
+void FirstOkBase::LegEnded(End end, const absl::Status& status,
+                           const std::exception_ptr& exception) {
   switch (end) {
     case End::kValue:
       succeeded_ = true;
@@ -74,18 +81,24 @@ void FirstOkBase::LegEnded(End end, const absl::Status& status, const std::excep
 }
 
 absl::Status FirstOkBase::TakeMerged() {
-  absl::Status first = failures_.Take();  // rethrows where an exception is among them
+  absl::Status first =
+      failures_.Take();  // rethrows where an exception is among them
   if (failed_ == 1) return first;
-  const std::string message = "all " + std::to_string(failed_) + " alternatives failed: " + messages_;
-  absl::Status merged(first.code(), absl::string_view(message.data(), message.size()));
-  first.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { merged.SetPayload(url, payload); });
+  const std::string message =
+      "all " + std::to_string(failed_) + " alternatives failed: " + messages_;
+  absl::Status merged(first.code(),
+                      absl::string_view(message.data(), message.size()));
+  first.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    merged.SetPayload(url, payload);
+  });
   return merged;
 }
 
 Link* FirstOkBase::Done(Link* link) {
   auto* self = static_cast<FirstOkBase*>(link);
   const bool over = self->succeeded_ || !self->some_stopped_;
-  if (over && self->set_.stopped_from_outside) self->set_.scope.MarkCaughtOutside();
+  if (over && self->set_.stopped_from_outside)
+    self->set_.scope.MarkCaughtOutside();
   self->set_.scope.Leave();
   return over ? self->parent : Unwind(self->parent);
 }

@@ -1,9 +1,11 @@
 // Recycled memory for coroutine frames and the records of started tasks.
 //
-// A free list per 64-byte size class, owned by one loop and used by its thread alone: no lock, no atomic. Blocks come
-// from operator new, rounded up to their class, so one may be freed on a thread that has no loop and one made there may
-// be recycled here. Large frames are never cached, and under AddressSanitizer none is, so that a use after free is seen.
-// Not for: anything whose size is not known at the time of the release.
+// A free list per 64-byte size class, owned by one loop and used by its thread
+// alone: no lock, no atomic. Blocks come from operator new, rounded up to their
+// class, so one may be freed on a thread that has no loop and one made there
+// may be recycled here. Large frames are never cached, and under
+// AddressSanitizer none is, so that a use after free is seen. Not for: anything
+// whose size is not known at the time of the release.
 
 #ifndef BRAID_CORE_DETAIL_FRAME_POOL_H_
 #define BRAID_CORE_DETAIL_FRAME_POOL_H_
@@ -30,7 +32,8 @@ class FramePool {
   static constexpr size_t kGranule = 64;
   static constexpr size_t kClasses = 32;
   static constexpr size_t kLargest = kGranule * kClasses;
-  // What is kept for reuse, at most. Above it, blocks go back to operator delete.
+  // What is kept for reuse, at most. Above it, blocks go back to operator
+  // delete.
   static constexpr size_t kMaxCachedBytes = size_t{256} << 20;
 
   FramePool() = default;
@@ -62,7 +65,8 @@ class FramePool {
   // Gives what is cached back to operator delete.
   void Trim() noexcept;
 
-  // Bytes waiting to be reused, and blocks that had to be newly made since the start.
+  // Bytes waiting to be reused, and blocks that had to be newly made since the
+  // start.
   size_t cached_bytes() const { return cached_bytes_; }
   uint64_t misses() const { return misses_; }
 

@@ -1,6 +1,8 @@
-// A doubly linked list whose nodes are the elements themselves: no allocation, O(1) removal of a known element.
+// A doubly linked list whose nodes are the elements themselves: no allocation,
+// O(1) removal of a known element.
 //
-// For: wait queues. An element is in at most one list, and leaves it before it is destroyed (checked).
+// For: wait queues. An element is in at most one list, and leaves it before it
+// is destroyed (checked).
 
 #ifndef BRAID_CORE_DETAIL_INTRUSIVE_LIST_H_
 #define BRAID_CORE_DETAIL_INTRUSIVE_LIST_H_
@@ -16,7 +18,9 @@ class IntrusiveListNode {
   IntrusiveListNode() = default;
   IntrusiveListNode(const IntrusiveListNode&) = delete;
   IntrusiveListNode& operator=(const IntrusiveListNode&) = delete;
-  ~IntrusiveListNode() { Check(!linked(), "an element is destroyed while a list holds it"); }
+  ~IntrusiveListNode() {
+    Check(!linked(), "an element is destroyed while a list holds it");
+  }
 
   bool linked() const { return next_ != nullptr; }
 
@@ -35,7 +39,9 @@ class IntrusiveList {
   IntrusiveList(const IntrusiveList&) = delete;
   IntrusiveList& operator=(const IntrusiveList&) = delete;
   ~IntrusiveList() {
-    Check(empty(), "a wait queue is destroyed while tasks wait in it; end the tasks first");
+    Check(empty(),
+          "a wait queue is destroyed while tasks wait in it; end the tasks "
+          "first");
     end_.prev_ = end_.next_ = nullptr;
   }
 
@@ -66,7 +72,9 @@ class IntrusiveList {
   // Linear.
   size_t Count() const {
     size_t n = 0;
-    for (const IntrusiveListNode* node = end_.next_; node != &end_; node = node->next_) ++n;
+    for (const IntrusiveListNode* node = end_.next_; node != &end_;
+         node = node->next_)
+      ++n;
     return n;
   }
 

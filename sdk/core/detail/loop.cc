@@ -18,7 +18,10 @@ void FramePool::Trim() noexcept {
 }
 
 Loop::Loop(Driver& driver, LoopOptions options)
-    : driver_(driver), turn_time_(driver.Now()), options_(options), shuffle_(options.shuffle_seed.value_or(0)) {}
+    : driver_(driver),
+      turn_time_(driver.Now()),
+      options_(options),
+      shuffle_(options.shuffle_seed.value_or(0)) {}
 
 Loop::~Loop() {
   while (!locals_.empty()) {
@@ -26,11 +29,15 @@ Loop::~Loop() {
     locals_.pop_back();
     local.destroy(local.value);
   }
-  Check(root_ == nullptr && ready_head_ == nullptr, "a loop is destroyed while tasks are alive on it");
+  Check(root_ == nullptr && ready_head_ == nullptr,
+        "a loop is destroyed while tasks are alive on it");
 }
 
-Loop::Binding::Binding(Loop& loop) : previous_(std::exchange(current_loop, &loop)) {
-  Check(previous_ == nullptr, "a loop already runs on this thread; await the work instead of running another loop inside it");
+Loop::Binding::Binding(Loop& loop)
+    : previous_(std::exchange(current_loop, &loop)) {
+  Check(previous_ == nullptr,
+        "a loop already runs on this thread; await the work instead of running "
+        "another loop inside it");
 }
 
 Loop::Binding::~Binding() { current_loop = previous_; }
@@ -39,8 +46,10 @@ bool Loop::Turn() {
   ++stats_.turns;
   turn_time_ = driver_.Now();
   if (inbox_.load(std::memory_order_relaxed) != nullptr) DrainInbox();
-  if (!timers_.empty()) stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
-  for (size_t left = kCancelChunk; left > 0 && !pending_cancels_.empty(); --left) {
+  if (!timers_.empty())
+    stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
+  for (size_t left = kCancelChunk; left > 0 && !pending_cancels_.empty();
+       --left) {
     // One at a time: marking a node may end this cancellation or begin another.
     PendingCancel cancel = pending_cancels_.back();
     pending_cancels_.pop_back();
@@ -61,7 +70,8 @@ bool Loop::Turn() {
       budget -= 1 + (kReadyInARow - ready_left_);
     }
   }
-  return has_work() || !pending_cancels_.empty() || (!timers_.empty() && timers_.next() <= turn_time_);
+  return has_work() || !pending_cancels_.empty() ||
+         (!timers_.empty() && timers_.next() <= turn_time_);
 }
 
 void Loop::RunTask(TaskNode* task) {
@@ -78,7 +88,8 @@ void Loop::RunTask(TaskNode* task) {
   current_ = nullptr;
 }
 
-// Takes what is ready now as one batch and runs it in random order; what becomes ready meanwhile waits for the next.
+// Takes what is ready now as one batch and runs it in random order; what
+// becomes ready meanwhile waits for the next.
 void Loop::RunShuffled(int budget) {
   while (ready_head_ != nullptr && budget > 0) {
     batch_.clear();
@@ -87,8 +98,10 @@ void Loop::RunShuffled(int budget) {
       ready_head_ = ready_head_->next_ready;
     }
     if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
-    // Fisher-Yates with an explicit generator: std::shuffle's result is not the same in every standard library.
-    for (size_t i = batch_.size(); i > 1; --i) std::swap(batch_[i - 1], batch_[shuffle_() % i]);
+    // Fisher-Yates with an explicit generator: std::shuffle's result is not the
+    // same in every standard library.
+    for (size_t i = batch_.size(); i > 1; --i)
+      std::swap(batch_[i - 1], batch_[shuffle_() % i]);
     for (TaskNode* task : batch_) RunTask(task);
   }
 }
@@ -114,11 +127,13 @@ void Loop::Post(InboxNode* node) noexcept {
   InboxNode* head = inbox_.load(std::memory_order_relaxed);
   do {
     node->next = head;
-  } while (!inbox_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_relaxed));
+  } while (!inbox_.compare_exchange_weak(head, node, std::memory_order_acq_rel,
+                                         std::memory_order_relaxed));
   if (head == nullptr) driver_.Wake();
 }
 
-// The next node in pre-order that is not below `scope`, inside the tree of `root`.
+// The next node in pre-order that is not below `scope`, inside the tree of
+// `root`.
 Scope* Loop::NextOutside(Scope* scope, Scope* root) {
   while (scope != root && scope->next_ == nullptr) scope = scope->parent_;
   return scope == root ? nullptr : scope->next_;
@@ -129,7 +144,9 @@ bool Loop::Spread(PendingCancel& cancel, size_t limit) {
   for (; scope != nullptr && limit > 0; --limit) {
     const bool skip = scope->due_ || (scope->shield_ && scope != cancel.root);
     if (!skip) scope->MakeDue();
-    scope = !skip && scope->first_child_ != nullptr ? scope->first_child_ : NextOutside(scope, cancel.root);
+    scope = !skip && scope->first_child_ != nullptr
+                ? scope->first_child_
+                : NextOutside(scope, cancel.root);
   }
   cancel.cursor = scope;
   return scope == nullptr;
@@ -143,8 +160,23 @@ void Loop::StartCancel(Scope* root) {
 void Loop::RecomputeDue(Scope* root) {
   for (Scope* scope = root; scope != nullptr;) {
     scope->due_ = scope->cancelled_ || scope->due_from_outside();
-    scope = scope->first_child_ != nullptr ? scope->first_child_ : NextOutside(scope, root);
+    scope = scope->first_child_ != nullptr ? scope->first_child_
+                                           : NextOutside(scope, root);
   }
+  // A cancellation that is on its way through here has nothing to do here any
+  // more.
+  for (PendingCancel& cancel : pending_cancels_) {
+    for (Scope* scope = cancel.cursor; scope != nullptr && scope != cancel.root;
+         scope = scope->parent_) {
+      if (scope == root) {
+        cancel.cursor = NextOutside(root, cancel.root);
+        break;
+      }
+    }
+  }
+  std::erase_if(pending_cancels_, [](const PendingCancel& cancel) {
+    return cancel.cursor == nullptr;
+  });
 }
 
 void Loop::ForgetScope(Scope* scope) {
@@ -156,7 +188,8 @@ void Loop::ForgetScope(Scope* scope) {
 
 LoopStats Loop::stats() const {
   LoopStats stats = stats_;
-  for (TaskNode* task = ready_head_; task != nullptr; task = task->next_ready) ++stats.ready;
+  for (TaskNode* task = ready_head_; task != nullptr; task = task->next_ready)
+    ++stats.ready;
   stats.timers = timers_.size();
   stats.frame_pool_bytes = frames_.cached_bytes();
   stats.frame_pool_misses = frames_.misses();

@@ -1,7 +1,9 @@
-// The part of a loop that is the same on every backend: ready queue, timers, cancellation tree, inbox.
+// The part of a loop that is the same on every backend: ready queue, timers,
+// cancellation tree, inbox.
 //
-// One loop runs on one thread. A Driver (a backend) supplies time and a way to be woken, calls Turn() again and again, and
-// waits for I/O in between. Nothing here does I/O or asks a clock of its own.
+// One loop runs on one thread. A Driver (a backend) supplies time and a way to
+// be woken, calls Turn() again and again, and waits for I/O in between. Nothing
+// here does I/O or asks a clock of its own.
 
 #ifndef BRAID_CORE_DETAIL_LOOP_H_
 #define BRAID_CORE_DETAIL_LOOP_H_
@@ -33,8 +35,8 @@ class Driver {
  public:
   virtual ~Driver() = default;
 
-  // Calls loop.Turn(), and waits for I/O, timers and wake-ups in between, until loop.finished(). The loop is already bound
-  // to this thread.
+  // Calls loop.Turn(), and waits for I/O, timers and wake-ups in between, until
+  // loop.finished(). The loop is already bound to this thread.
   virtual void Run(detail::Loop& loop) = 0;
   // The loop's monotonic clock, read afresh.
   virtual Time Now() = 0;
@@ -44,13 +46,14 @@ class Driver {
 
 // Counters since the loop began, for metrics and tests.
 struct LoopStats {
-  uint64_t turns = 0;          // times the ready queue was worked on
-  uint64_t switches = 0;       // times a task was given the thread
+  uint64_t turns = 0;     // times the ready queue was worked on
+  uint64_t switches = 0;  // times a task was given the thread
   uint64_t tasks_started = 0;
   uint64_t tasks_alive = 0;
   uint64_t timers_fired = 0;
   uint64_t cancels_delivered = 0;  // nodes of the tree that became due
-  uint64_t cleanup_failures = 0;   // clean-ups that hit their limit or failed where no result could carry it
+  uint64_t cleanup_failures = 0;   // clean-ups that hit their limit or failed
+                                   // where no result could carry it
   uint64_t posts = 0;              // hand-overs from other threads
   uint64_t ready = 0;              // length of the ready queue now
   uint64_t timers = 0;             // armed now
@@ -60,7 +63,8 @@ struct LoopStats {
 
 namespace detail {
 
-// Work that another thread hands to a loop. The node belongs to the loop until `run` is called on the loop's thread.
+// Work that another thread hands to a loop. The node belongs to the loop until
+// `run` is called on the loop's thread.
 struct InboxNode {
   explicit InboxNode(void (*run)(InboxNode&)) : run(run) {}
   void (*run)(InboxNode&);
@@ -75,7 +79,8 @@ struct StopWaiter : IntrusiveListNode {
 };
 
 struct LoopOptions {
-  // Set: each batch of ready tasks is run in an order drawn from this seed, to find code that relies on order.
+  // Set: each batch of ready tasks is run in an order drawn from this seed, to
+  // find code that relies on order.
   std::optional<uint64_t> shuffle_seed;
   // How long a clean-up may take if it doesn't say.
   Duration cleanup_limit = std::chrono::seconds(10);
@@ -83,7 +88,8 @@ struct LoopOptions {
 
 class Loop {
  public:
-  // Operations that are ready at once, in a row, before a task goes to the back of the queue.
+  // Operations that are ready at once, in a row, before a task goes to the back
+  // of the queue.
   static constexpr int kReadyInARow = 64;
   // Tasks and ready operations between two looks at timers and I/O.
   static constexpr int kTurnBudget = 256;
@@ -100,7 +106,9 @@ class Loop {
   // The same, where there has to be one.
   static Loop& Current() {
     Loop* loop = CurrentOrNull();
-    Check(loop != nullptr, "no loop runs on this thread; call this from a task, or enter through braid::Run");
+    Check(loop != nullptr,
+          "no loop runs on this thread; call this from a task, or enter "
+          "through braid::Run");
     return *loop;
   }
 
@@ -118,18 +126,24 @@ class Loop {
     Loop* previous_;
   };
 
-  // Fires due timers, takes what other threads handed in, and runs ready tasks for one budget. Returns true if more is
-  // ready, so that the driver should only look at I/O and not wait.
+  // Fires due timers, takes what other threads handed in, and runs ready tasks
+  // for one budget. Returns true if more is ready, so that the driver should
+  // only look at I/O and not wait.
   bool Turn();
   // When a waiting driver has to call Turn() again, whatever happens.
   Time next_deadline() const { return timers_.next(); }
   // Whether a task is ready or another thread handed something in.
-  bool has_work() const { return ready_head_ != nullptr || inbox_.load(std::memory_order_acquire) != nullptr; }
-  // Whether the root task has ended and nothing is left that the loop has to finish.
+  bool has_work() const {
+    return ready_head_ != nullptr ||
+           inbox_.load(std::memory_order_acquire) != nullptr;
+  }
+  // Whether the root task has ended and nothing is left that the loop has to
+  // finish.
   bool finished() const { return root_ == nullptr && held_ == 0; }
   Driver& driver() const { return driver_; }
 
-  // Keeps the loop running until the matching Release, for work that a destructor handed to it.
+  // Keeps the loop running until the matching Release, for work that a
+  // destructor handed to it.
   void Hold() { ++held_; }
   void Release() { --held_; }
 
@@ -138,7 +152,9 @@ class Loop {
   // The task that has the thread. Only between two awaits of a task.
   TaskNode* current() const { return current_; }
   TaskNode& CurrentTask() const {
-    Check(current_ != nullptr, "no task runs here; call this from a task's own code, not from a callback");
+    Check(current_ != nullptr,
+          "no task runs here; call this from a task's own code, not from a "
+          "callback");
     return *current_;
   }
 
@@ -153,7 +169,8 @@ class Loop {
     task->stopping = true;
     Enqueue(task);
   }
-  // Counts one operation that was ready at once. False: the task should go to the back of the queue.
+  // Counts one operation that was ready at once. False: the task should go to
+  // the back of the queue.
   bool TakeReady() { return --ready_left_ > 0; }
 
   TimerQueue& timers() { return timers_; }
@@ -163,7 +180,8 @@ class Loop {
   Time turn_time() const { return turn_time_; }
   const LoopOptions& options() const { return options_; }
 
-  // Hands `node` to the loop. From any thread, as long as the loop exists. Never blocks, never allocates.
+  // Hands `node` to the loop. From any thread, as long as the loop exists.
+  // Never blocks, never allocates.
   void Post(InboxNode* node) noexcept;
 
   // For LoopLocal.
@@ -185,7 +203,8 @@ class Loop {
   LoopStats stats() const;
   void CountCleanupFailure() { ++stats_.cleanup_failures; }
 
-  // Tasks that wait for a graceful stop; kept here because a request looks at them, not at the whole tree.
+  // Tasks that wait for a graceful stop; kept here because a request looks at
+  // them, not at the whole tree.
   IntrusiveList<StopWaiter>& stop_waiters() { return stop_waiters_; }
 
  private:
@@ -207,7 +226,8 @@ class Loop {
   void RunTask(TaskNode* task);
   void RunShuffled(int budget);
   void DrainInbox();
-  // Marks up to `limit` nodes; false if some are left (`cursor` then says where).
+  // Marks up to `limit` nodes; false if some are left (`cursor` then says
+  // where).
   bool Spread(PendingCancel& cancel, size_t limit);
   void StartCancel(Scope* root);
   // After `root` got a shield: what was due from outside only is due no longer.
@@ -250,19 +270,23 @@ inline void TaskNode::ParkAt(Link* link) {
   since = own.loop()->turn_time_;
 }
 
-// The memory of a frame: from the current thread's loop if it has one, from operator new otherwise.
+// The memory of a frame: from the current thread's loop if it has one, from
+// operator new otherwise.
 inline void* AllocateFrame(size_t size) {
 #if BRAID_FRAME_POOL_ENABLED
-  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest) [[likely]] {
+  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest)
+      [[likely]] {
     return loop->frames().Allocate(size);
   }
 #endif
-  return ::operator new((size + FramePool::kGranule - 1) / FramePool::kGranule * FramePool::kGranule);
+  return ::operator new((size + FramePool::kGranule - 1) / FramePool::kGranule *
+                        FramePool::kGranule);
 }
 
 inline void ReleaseFrame(void* p, size_t size) noexcept {
 #if BRAID_FRAME_POOL_ENABLED
-  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest) [[likely]] {
+  if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest)
+      [[likely]] {
     loop->frames().Release(p, size);
     return;
   }

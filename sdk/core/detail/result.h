@@ -1,4 +1,5 @@
-// The vocabulary of results: how T, absl::Status and absl::StatusOr<T> map onto each other in boundaries and combinators.
+// The vocabulary of results: how T, absl::Status and absl::StatusOr<T> map onto
+// each other in boundaries and combinators.
 
 #ifndef BRAID_CORE_DETAIL_RESULT_H_
 #define BRAID_CORE_DETAIL_RESULT_H_
@@ -51,7 +52,8 @@ using FallibleOf = typename FallibleFor<ValueOf<R>>::Type;
 template <typename V>
 using Regular = std::conditional_t<std::is_void_v<V>, std::monostate, V>;
 
-// The error in a slot's value: OK where there is none, or where R can't carry one.
+// The error in a slot's value: OK where there is none, or where R can't carry
+// one.
 template <typename R>
 absl::Status StatusOf(Slot<R>& slot) {
   if constexpr (std::is_same_v<R, absl::Status>) {

@@ -35,7 +35,8 @@ std::string CancelCause::ToString() const {
 namespace detail {
 
 void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
-  Check(loop_ == nullptr, "a cancel scope is entered twice; make a new one for each use");
+  Check(loop_ == nullptr,
+        "a cancel scope is entered twice; make a new one for each use");
   loop_ = &loop;
   parent_ = parent;
   owner_ = owner;
@@ -56,8 +57,10 @@ void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
 }
 
 void Scope::Unlink() {
-  Check(first_child_ == nullptr, "a cancel scope ends while something runs inside it");
-  if (!loop_->pending_cancels_.empty()) [[unlikely]] loop_->ForgetScope(this);
+  Check(first_child_ == nullptr,
+        "a cancel scope ends while something runs inside it");
+  if (!loop_->pending_cancels_.empty()) [[unlikely]]
+    loop_->ForgetScope(this);
   loop_->timers_.Remove(*this);
   if (parent_ != nullptr) {
     if (next_ != nullptr) {
@@ -93,12 +96,16 @@ void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
   cancelled_ = true;
   source_ = source;
   if (loop_ != nullptr) {
-    Check(loop_ == current_loop, "a scope is cancelled from another thread; hand the cancel to the scope's own loop");
+    Check(loop_ == current_loop,
+          "a scope is cancelled from another thread; hand the cancel to the "
+          "scope's own loop");
   }
   if (!reason.empty() || source == CancelCause::Source::kExplicit) {
-    const TaskNode* by = current_loop != nullptr ? current_loop->current() : nullptr;
-    detailed_cause_ = std::make_unique<CancelCause>(
-        CancelCause{source, std::string(reason), by != nullptr ? std::string(by->name.view()) : std::string()});
+    const TaskNode* by =
+        current_loop != nullptr ? current_loop->current() : nullptr;
+    detailed_cause_ = std::make_unique<CancelCause>(CancelCause{
+        source, std::string(reason),
+        by != nullptr ? std::string(by->name.view()) : std::string()});
   }
   if (loop_ == nullptr) return;
   loop_->timers_.Remove(*this);
@@ -150,13 +157,16 @@ bool Scope::DueSlow() const {
 void Scope::MakeDue() {
   due_ = true;
   ++loop_->stats_.cancels_delivered;
-  if (owner_ != nullptr && owner_->scope == this && owner_->parked != nullptr) owner_->parked->Cancel();
+  if (owner_ != nullptr && owner_->scope == this && owner_->parked != nullptr)
+    owner_->parked->Cancel();
 }
 
 std::optional<CancelCause> Scope::cause() const {
   for (const Scope* scope = this; scope != nullptr; scope = scope->parent_) {
     if (scope->cancelled_) {
-      return scope->detailed_cause_ != nullptr ? *scope->detailed_cause_ : CancelCause{scope->source_, {}, {}};
+      return scope->detailed_cause_ != nullptr
+                 ? *scope->detailed_cause_
+                 : CancelCause{scope->source_, {}, {}};
     }
     if (scope->shield_) break;
   }
@@ -177,7 +187,9 @@ void Scope::RequestStop() {
   if (stop_requested_) return;
   stop_requested_ = true;
   if (loop_ == nullptr) return;
-  Check(loop_ == current_loop, "a stop is requested from another thread; hand the request to the group's loop");
+  Check(loop_ == current_loop,
+        "a stop is requested from another thread; hand the request to the "
+        "group's loop");
   IntrusiveList<StopWaiter>& waiters = loop_->stop_waiters();
   for (StopWaiter* waiter = waiters.front(); waiter != nullptr;) {
     StopWaiter* next = waiters.Next(waiter);
@@ -193,7 +205,9 @@ bool Scope::stop_requested() const {
   return false;
 }
 
-void Scope::OnDeadline(Timer& timer) { static_cast<Scope&>(timer).Cancel(CancelCause::Source::kDeadline); }
+void Scope::OnDeadline(Timer& timer) {
+  static_cast<Scope&>(timer).Cancel(CancelCause::Source::kDeadline);
+}
 
 }  // namespace detail
 }  // namespace braid

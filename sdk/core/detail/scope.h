@@ -1,11 +1,14 @@
 // A node of the cancellation tree.
 //
-// Every started task owns one, and so does every cancel scope, task group and combinator. Cancellation flows down: a node
-// is *due* when it was cancelled itself, or when its parent is due and it isn't shielded. A due task stops at its next
-// checkpoint. The tree is also the task tree: walking it finds every live task of a loop.
+// Every started task owns one, and so does every cancel scope, task group and
+// combinator. Cancellation flows down: a node is *due* when it was cancelled
+// itself, or when its parent is due and it isn't shielded. A due task stops at
+// its next checkpoint. The tree is also the task tree: walking it finds every
+// live task of a loop.
 //
-// Cancelling marks nodes and asks parked operations to withdraw; it resumes and destroys nothing, so it may be called from
-// any destructor on the loop's thread.
+// Cancelling marks nodes and asks parked operations to withdraw; it resumes and
+// destroys nothing, so it may be called from any destructor on the loop's
+// thread.
 
 #ifndef BRAID_CORE_DETAIL_SCOPE_H_
 #define BRAID_CORE_DETAIL_SCOPE_H_
@@ -25,15 +28,16 @@ namespace braid {
 // Who cancelled a scope, and why.
 struct CancelCause {
   enum class Source : uint8_t {
-    kExplicit,       // Cancel() was called
-    kDeadline,       // a deadline passed
-    kChildFailed,    // a task of the group, or a leg of the combinator, failed
-    kLegCompleted,   // another leg of AnyOf or FirstOk completed first
-    kBodyEnded,      // the body that a background stands under has ended
+    kExplicit,      // Cancel() was called
+    kDeadline,      // a deadline passed
+    kChildFailed,   // a task of the group, or a leg of the combinator, failed
+    kLegCompleted,  // another leg of AnyOf or FirstOk completed first
+    kBodyEnded,     // the body that a background stands under has ended
   };
 
   Source source = Source::kExplicit;
-  std::string reason;  // what was passed to Cancel(), or the error that made the group fail
+  std::string reason;  // what was passed to Cancel(), or the error that made
+                       // the group fail
   std::string task;    // the task that cancelled; empty for a deadline
 
   // "cancelled by task 'main': signal", for people.
@@ -50,7 +54,11 @@ class Scope : private Timer {
   Scope() : Timer(&OnDeadline) {}
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
-  ~Scope() { detail::Check(loop_ == nullptr, "a cancel scope is destroyed while something runs inside it; await its end first"); }
+  ~Scope() {
+    detail::Check(loop_ == nullptr,
+                  "a cancel scope is destroyed while something runs inside it; "
+                  "await its end first");
+  }
 
   // Puts the node under `parent` (nullptr: the root of the tree).
   void Link(Loop& loop, Scope* parent, TaskNode* owner);
@@ -58,16 +66,19 @@ class Scope : private Timer {
   void Unlink();
   bool linked() const { return loop_ != nullptr; }
 
-  // Link and Unlink for a node that `task` enters and leaves, last in first out.
+  // Link and Unlink for a node that `task` enters and leaves, last in first
+  // out.
   void Enter(TaskNode& task);
   void Leave();
 
-  // Idempotent: the first cause wins. On the loop's thread, or before the node is linked.
+  // Idempotent: the first cause wins. On the loop's thread, or before the node
+  // is linked.
   void Cancel(CancelCause::Source source, std::string_view reason = {});
 
   // A node that isn't linked keeps its deadline for ArmDeadline.
   void SetDeadline(Time deadline);
-  // Starts to watch the deadline of a node that was just linked; `now` is a fresh reading of the clock.
+  // Starts to watch the deadline of a node that was just linked; `now` is a
+  // fresh reading of the clock.
   void ArmDeadline(Time now);
   void SetRelativeDeadline(Time deadline, Time now) {
     deadline_ = deadline;
@@ -81,23 +92,29 @@ class Scope : private Timer {
   bool cancel_called() const;
   // As cancel_called(), without a look at the clock.
   bool cancelled() const { return cancelled_; }
-  // Whether what runs in this node has to stop at its next checkpoint. The flag alone is exact unless a large
-  // cancellation is still on its way through the tree; then ancestors are asked.
+  // Whether what runs in this node has to stop at its next checkpoint. The flag
+  // alone is exact unless a large cancellation is still on its way through the
+  // tree; then ancestors are asked.
   bool due() const { return due_ || (HasPendingCancels() && DueSlow()); }
   // Whether an enclosing node makes this one due.
-  bool due_from_outside() const { return !shield_ && parent_ != nullptr && parent_->due(); }
+  bool due_from_outside() const {
+    return !shield_ && parent_ != nullptr && parent_->due();
+  }
 
-  // Why this node is due: the cause of the nearest cancelled one outwards; empty if it isn't due.
+  // Why this node is due: the cause of the nearest cancelled one outwards;
+  // empty if it isn't due.
   std::optional<CancelCause> cause() const;
 
-  // Whether this scope absorbed a stop: its body was stopped, or something inside was and an error outranked that.
+  // Whether this scope absorbed a stop: its body was stopped, or something
+  // inside was and an error outranked that.
   bool caught() const { return caught_; }
   void MarkCaught() { caught_ = true; }
   // The cancelled scope that a stop arriving here from outside comes from.
   void MarkCaughtOutside();
 
   void RequestStop();
-  // Whether this node or one outside was asked to stop gracefully. Shields do not hide that.
+  // Whether this node or one outside was asked to stop gracefully. Shields do
+  // not hide that.
   bool stop_requested() const;
 
   Scope* parent() const { return parent_; }
@@ -112,7 +129,8 @@ class Scope : private Timer {
   static void OnDeadline(Timer& timer);
   bool HasPendingCancels() const;
   bool DueSlow() const;
-  // Marks this one node as due and asks the operation its task is parked in to withdraw.
+  // Marks this one node as due and asks the operation its task is parked in to
+  // withdraw.
   void MakeDue();
 
   Scope* parent_ = nullptr;

@@ -2,11 +2,16 @@
 
 namespace braid::detail {
 
-std::exception_ptr CurrentException() noexcept { return std::current_exception(); }
+std::exception_ptr CurrentException() noexcept {
+  return std::current_exception();
+}
 
-void Rethrow(std::exception_ptr exception) { std::rethrow_exception(std::move(exception)); }
+void Rethrow(std::exception_ptr exception) {
+  std::rethrow_exception(std::move(exception));
+}
 
-std::exception_ptr CallAndCatch(void (*function)(void*), void* argument) noexcept {
+std::exception_ptr CallAndCatch(void (*function)(void*),
+                                void* argument) noexcept {
   try {
     function(argument);
     return nullptr;

@@ -1,7 +1,9 @@
-// Where the result of a coroutine is put: a value or an exception, not yet there at first.
+// Where the result of a coroutine is put: a value or an exception, not yet
+// there at first.
 //
-// It lives with whoever awaits the coroutine, so that the frame can go before the result is used. What deals with
-// exceptions is in slot.cc: a program built without exceptions still links.
+// It lives with whoever awaits the coroutine, so that the frame can go before
+// the result is used. What deals with exceptions is in slot.cc: a program built
+// without exceptions still links.
 
 #ifndef BRAID_CORE_DETAIL_SLOT_H_
 #define BRAID_CORE_DETAIL_SLOT_H_
@@ -19,12 +21,14 @@ namespace braid::detail {
 std::exception_ptr CurrentException() noexcept;
 [[noreturn]] void Rethrow(std::exception_ptr exception);
 // Calls `function(argument)`; the exception that leaves it, or nullptr.
-std::exception_ptr CallAndCatch(void (*function)(void*), void* argument) noexcept;
+std::exception_ptr CallAndCatch(void (*function)(void*),
+                                void* argument) noexcept;
 
 template <typename T>
 class Slot {
  public:
-  using Stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>;
+  using Stored = std::conditional_t<std::is_reference_v<T>,
+                                    std::remove_reference_t<T>*, T>;
 
   Slot() {}  // NOLINT(modernize-use-equals-default): the union has no default
   Slot(const Slot&) = delete;
@@ -53,7 +57,8 @@ class Slot {
 
   // The value, or the exception rethrown.
   T Take() {
-    if (state_ != State::kValue) [[unlikely]] TakeException();
+    if (state_ != State::kValue) [[unlikely]]
+      TakeException();
     if constexpr (std::is_reference_v<T>) {
       return static_cast<T>(*value_);
     } else {
@@ -67,7 +72,8 @@ class Slot {
   enum class State : unsigned char { kEmpty, kValue, kException };
 
   [[noreturn]] void TakeException() {
-    Check(state_ == State::kException, "a result is taken that isn't there; this is a bug in Braid");
+    Check(state_ == State::kException,
+          "a result is taken that isn't there; this is a bug in Braid");
     Rethrow(std::move(exception_));
   }
   void Clear() noexcept {
@@ -102,7 +108,8 @@ class Slot<void> {
   bool empty() const { return !has_value_ && exception_ == nullptr; }
   void Take() {
     if (!has_value_) [[unlikely]] {
-      Check(exception_ != nullptr, "a result is taken that isn't there; this is a bug in Braid");
+      Check(exception_ != nullptr,
+            "a result is taken that isn't there; this is a bug in Braid");
       Rethrow(std::move(exception_));
     }
   }
@@ -116,7 +123,9 @@ class Slot<void> {
 // Moves the result of a completed awaiter into `slot`, an exception included.
 template <typename T, typename Awaiter>
 void Capture(Slot<T>& slot, Awaiter& awaiter) {
-  if constexpr (requires { awaiter.slot(); }) {  // a Task's awaiter: no need to throw in order to look
+  if constexpr (requires {
+                  awaiter.slot();
+                }) {  // a Task's awaiter: no need to throw in order to look
     if (awaiter.slot()->has_exception()) {
       slot.SetException(std::move(awaiter.slot()->exception()));
     } else if constexpr (std::is_void_v<T>) {

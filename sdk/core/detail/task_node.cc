@@ -11,7 +11,8 @@ void TaskNode::Start(Loop& on, Scope* parent, Link* first) {
   ++on.stats_.tasks_alive;
   own.Link(on, parent, this);
   scope = &own;
-  if (TaskNode* spawner = on.current(); spawner != nullptr && spawner->locals != nullptr) {
+  if (TaskNode* spawner = on.current();
+      spawner != nullptr && spawner->locals != nullptr) {
     locals = LocalNode::Share(spawner->locals);
   }
   ParkAt(first);
@@ -19,7 +20,8 @@ void TaskNode::Start(Loop& on, Scope* parent, Link* first) {
 }
 
 void TaskNode::End() {
-  Check(scope == &own, "a task ended inside a cancel scope; this is a bug in Braid");
+  Check(scope == &own,
+        "a task ended inside a cancel scope; this is a bug in Braid");
   if (locals != nullptr) LocalNode::Unshare(std::exchange(locals, nullptr));
   --loop()->stats_.tasks_alive;
   own.Unlink();

@@ -1,13 +1,15 @@
-// A started task, as the loop sees it: the root of a program, a child of a group, a leg of a combinator.
+// A started task, as the loop sees it: the root of a program, a child of a
+// group, a leg of a combinator.
 //
-// It runs one chain of links at a time, is in at most one queue, and is parked in at most one operation.
+// It runs one chain of links at a time, is in at most one queue, and is parked
+// in at most one operation.
 
 #ifndef BRAID_CORE_DETAIL_TASK_NODE_H_
 #define BRAID_CORE_DETAIL_TASK_NODE_H_
 
+#include <concepts>
 #include <cstdint>
 #include <cstring>
-#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,14 +24,19 @@ namespace braid {
 class TaskName {
  public:
   template <size_t N>
-  consteval TaskName(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
+  consteval TaskName(
+      const char (&literal)[N])  // NOLINT(google-explicit-constructor)
       : data_(literal), size_(N - 1), owned_(false) {}
   template <typename S>
     requires std::same_as<S, std::string> || std::same_as<S, std::string_view>
   TaskName(const S& name)  // NOLINT(google-explicit-constructor)
-      : data_(Copy(name)), size_(static_cast<uint32_t>(name.size())), owned_(true) {}
+      : data_(Copy(name)),
+        size_(static_cast<uint32_t>(name.size())),
+        owned_(true) {}
   TaskName(TaskName&& other) noexcept
-      : data_(other.data_), size_(other.size_), owned_(std::exchange(other.owned_, false)) {}
+      : data_(other.data_),
+        size_(other.size_),
+        owned_(std::exchange(other.owned_, false)) {}
   TaskName& operator=(TaskName&&) = delete;
   ~TaskName() {
     if (owned_) delete[] data_;
@@ -61,7 +68,8 @@ class TaskNode {
   TaskNode(const TaskNode&) = delete;
   TaskNode& operator=(const TaskNode&) = delete;
 
-  // Puts the task under `parent` and at the end of the ready queue; it begins at `first`.
+  // Puts the task under `parent` and at the end of the ready queue; it begins
+  // at `first`.
   void Start(Loop& loop, Scope* parent, Link* first);
   // Takes an ended task out of the tree.
   void End();
@@ -74,13 +82,15 @@ class TaskNode {
   Loop* loop() const { return own.loop(); }
 
   TaskNode* next_ready = nullptr;
-  Link* innermost = nullptr;        // where it goes on, when it isn't running
-  OperationBase* parked = nullptr;  // the operation it waits in, if that can be asked to withdraw
-  Scope* scope = nullptr;           // the innermost node it is in
+  Link* innermost = nullptr;  // where it goes on, when it isn't running
+  OperationBase* parked =
+      nullptr;  // the operation it waits in, if that can be asked to withdraw
+  Scope* scope = nullptr;  // the innermost node it is in
   LocalNode* locals = nullptr;
   uint64_t id = 0;
-  Time since{};                   // when it was parked or made ready: the loop's time of that turn
-  bool stopping = false;          // its innermost link was stopped
+  Time since{};  // when it was parked or made ready: the loop's time of that
+                 // turn
+  bool stopping = false;  // its innermost link was stopped
   bool queued = false;
   TaskName name;
   Scope own;

@@ -17,11 +17,15 @@ std::string Describe(const std::exception_ptr& exception) {
 
 }  // namespace
 
-GroupError::GroupError(std::vector<std::exception_ptr> exceptions, std::vector<absl::Status> statuses)
+GroupError::GroupError(std::vector<std::exception_ptr> exceptions,
+                       std::vector<absl::Status> statuses)
     : exceptions_(std::move(exceptions)), statuses_(std::move(statuses)) {
-  what_ = std::to_string(exceptions_.size() + statuses_.size()) + " tasks failed";
-  for (const std::exception_ptr& exception : exceptions_) what_ += "; " + Describe(exception);
-  for (const absl::Status& status : statuses_) what_ += "; " + status.ToString();
+  what_ =
+      std::to_string(exceptions_.size() + statuses_.size()) + " tasks failed";
+  for (const std::exception_ptr& exception : exceptions_)
+    what_ += "; " + Describe(exception);
+  for (const absl::Status& status : statuses_)
+    what_ += "; " + status.ToString();
 }
 
 namespace detail {
@@ -32,13 +36,15 @@ absl::Status Failures::Take() {
     statuses_.erase(statuses_.begin());
     return WithSuppressed(std::move(first), statuses_);
   }
-  if (exceptions_.size() == 1 && statuses_.empty()) std::rethrow_exception(exceptions_[0]);
+  if (exceptions_.size() == 1 && statuses_.empty())
+    std::rethrow_exception(exceptions_[0]);
   throw GroupError(std::move(exceptions_), std::move(statuses_));
 }
 
-std::string FailureReason(std::string_view task, const absl::Status& status, const std::exception_ptr& exception) {
-  return "task '" + std::string(task) +
-         "' failed: " + (exception != nullptr ? Describe(exception) : status.ToString());
+std::string FailureReason(std::string_view task, const absl::Status& status,
+                          const std::exception_ptr& exception) {
+  return "task '" + std::string(task) + "' failed: " +
+         (exception != nullptr ? Describe(exception) : status.ToString());
 }
 
 }  // namespace detail

@@ -1,4 +1,5 @@
-// Tasks that run inside one scope, and the task that waits for the last of them: the core of groups and combinators.
+// Tasks that run inside one scope, and the task that waits for the last of
+// them: the core of groups and combinators.
 
 #ifndef BRAID_CORE_DETAIL_TASK_SET_H_
 #define BRAID_CORE_DETAIL_TASK_SET_H_
@@ -18,12 +19,16 @@
 
 namespace braid {
 
-// Several failures of which at least one is an exception. `what()` lists them all.
+// Several failures of which at least one is an exception. `what()` lists them
+// all.
 class GroupError : public std::exception {
  public:
-  GroupError(std::vector<std::exception_ptr> exceptions, std::vector<absl::Status> statuses);
+  GroupError(std::vector<std::exception_ptr> exceptions,
+             std::vector<absl::Status> statuses);
   const char* what() const noexcept override { return what_.c_str(); }
-  const std::vector<std::exception_ptr>& exceptions() const { return exceptions_; }
+  const std::vector<std::exception_ptr>& exceptions() const {
+    return exceptions_;
+  }
   const std::vector<absl::Status>& statuses() const { return statuses_; }
 
  private:
@@ -38,11 +43,14 @@ namespace detail {
 class Failures {
  public:
   void Add(absl::Status status) { statuses_.push_back(std::move(status)); }
-  void Add(std::exception_ptr exception) { exceptions_.push_back(std::move(exception)); }
+  void Add(std::exception_ptr exception) {
+    exceptions_.push_back(std::move(exception));
+  }
   bool empty() const { return statuses_.empty() && exceptions_.empty(); }
 
-  // One failure is given as itself: a status returned, an exception rethrown. Several statuses as the first with the others
-  // behind it; several failures with an exception among them as a GroupError.
+  // One failure is given as itself: a status returned, an exception rethrown.
+  // Several statuses as the first with the others behind it; several failures
+  // with an exception among them as a GroupError.
   absl::Status Take();
 
  private:
@@ -51,13 +59,15 @@ class Failures {
 };
 
 // A reason for a cancellation: "task 'reader' failed: NOT_FOUND: no such file".
-std::string FailureReason(std::string_view task, const absl::Status& status, const std::exception_ptr& exception);
+std::string FailureReason(std::string_view task, const absl::Status& status,
+                          const std::exception_ptr& exception);
 
 class TaskSet {
  public:
   TaskSet() = default;
 
-  // Called by the host before the first task starts: the set's scope becomes the innermost of the host.
+  // Called by the host before the first task starts: the set's scope becomes
+  // the innermost of the host.
   void Enter() {
     host = &Loop::Current().CurrentTask();
     scope.Enter(*host);
@@ -92,20 +102,24 @@ class TaskSet {
 class LegObserver {
  public:
   enum class End : uint8_t { kValue, kFailed, kStopped };
-  // On the loop, when the leg has ended and before it leaves the set. `status` and `exception` are set where it failed.
-  virtual void LegEnded(End end, const absl::Status& status, const std::exception_ptr& exception) = 0;
+  // On the loop, when the leg has ended and before it leaves the set. `status`
+  // and `exception` are set where it failed.
+  virtual void LegEnded(End end, const absl::Status& status,
+                        const std::exception_ptr& exception) = 0;
 
  protected:
   ~LegObserver() = default;
 };
 
-// A task that runs one body for a combinator. It lives in the combinator's awaiter.
+// A task that runs one body for a combinator. It lives in the combinator's
+// awaiter.
 template <typename B>
 class Leg : public TaskNode, public Link {
  public:
   using Result = typename BodyHolder<B>::Result;
 
-  explicit Leg(B&& body, TaskName name = "leg") : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
+  explicit Leg(B&& body, TaskName name = "leg")
+      : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
 
   // Starts it under `parent`, as a task of `set`.
   void Begin(TaskSet& set, Scope* parent, LegObserver* observer) {
@@ -131,17 +145,20 @@ class Leg : public TaskNode, public Link {
     if (!Failed(self->slot_)) {
       self->Finish(LegObserver::End::kValue, absl::OkStatus(), nullptr);
     } else if (self->slot_.has_exception()) {
-      self->Finish(LegObserver::End::kFailed, absl::OkStatus(), self->slot_.exception());
+      self->Finish(LegObserver::End::kFailed, absl::OkStatus(),
+                   self->slot_.exception());
     } else {
       self->Finish(LegObserver::End::kFailed, StatusOf(self->slot_), nullptr);
     }
     return nullptr;
   }
   static Unwound Stopped(Link* link) {
-    static_cast<Leg*>(link)->Finish(LegObserver::End::kStopped, absl::OkStatus(), nullptr);
+    static_cast<Leg*>(link)->Finish(LegObserver::End::kStopped,
+                                    absl::OkStatus(), nullptr);
     return {nullptr, false};
   }
-  void Finish(LegObserver::End end, const absl::Status& status, const std::exception_ptr& exception) {
+  void Finish(LegObserver::End end, const absl::Status& status,
+              const std::exception_ptr& exception) {
     observer_->LegEnded(end, status, exception);
     End();
     set_->Ended(end == LegObserver::End::kStopped);
@@ -155,7 +172,8 @@ class Leg : public TaskNode, public Link {
   LegObserver* observer_ = nullptr;
 };
 
-// The base of AllOf, AnyOf and FirstOk: legs that run side by side in a scope of their own, and a host that waits.
+// The base of AllOf, AnyOf and FirstOk: legs that run side by side in a scope
+// of their own, and a host that waits.
 class Combinator : public Link, protected LegObserver {
  public:
   bool Ready() const { return false; }
@@ -164,7 +182,8 @@ class Combinator : public Link, protected LegObserver {
   explicit Combinator(const LinkOps* ops) : Link(ops) {}
   ~Combinator() = default;
 
-  // Starts every leg of `legs` by `begin(leg)`; returns what Start of an awaiter returns.
+  // Starts every leg of `legs` by `begin(leg)`; returns what Start of an
+  // awaiter returns.
   template <typename BeginLegs>
   Link* StartLegs(Link* link, BeginLegs begin) {
     parent = link;
@@ -178,7 +197,10 @@ class Combinator : public Link, protected LegObserver {
   }
 
   // The host is parked in no operation: what a stop reaches are the legs.
-  static Unwound StoppedNever(Link*) { CheckFailed("a combinator was stopped itself; this is a bug in Braid", std::source_location::current()); }
+  static Unwound StoppedNever(Link*) {
+    CheckFailed("a combinator was stopped itself; this is a bug in Braid",
+                std::source_location::current());
+  }
 
   TaskSet set_;
   Failures failures_;

@@ -11,7 +11,8 @@ constexpr size_t kArity = 4;
 
 void TimerQueue::Add(Timer& timer, Time when) {
   Check(!timer.armed(), "a timer is armed twice; remove it first");
-  Check(heap_.size() < Timer::kUnarmed, "more than 2^32 - 1 timers in one loop; use more loops");
+  Check(heap_.size() < Timer::kUnarmed,
+        "more than 2^32 - 1 timers in one loop; use more loops");
   heap_.emplace_back();
   SiftUp(heap_.size() - 1, Entry{when, sequence_++, &timer});
 }

@@ -1,7 +1,8 @@
 // The timers of a loop: a 4-ary heap ordered by (deadline, registration).
 //
-// For: deadlines of scopes and sleeps. Adding and removing costs no system call and, once the heap has grown, no
-// allocation. Not for: asking the clock; the loop passes the time in.
+// For: deadlines of scopes and sleeps. Adding and removing costs no system call
+// and, once the heap has grown, no allocation. Not for: asking the clock; the
+// loop passes the time in.
 
 #ifndef BRAID_CORE_DETAIL_TIMER_QUEUE_H_
 #define BRAID_CORE_DETAIL_TIMER_QUEUE_H_
@@ -14,7 +15,8 @@
 
 namespace braid::detail {
 
-// A deadline in the queue. Immovable while armed; whoever owns it removes it before it goes.
+// A deadline in the queue. Immovable while armed; whoever owns it removes it
+// before it goes.
 class Timer {
  public:
   using Fire = void (*)(Timer&);
@@ -45,8 +47,9 @@ class TimerQueue {
   // The earliest deadline, kNever if there is none.
   Time next() const { return heap_.empty() ? kNever : heap_[0].when; }
 
-  // Disarms and fires timers due at `now`, in order, at most `limit` of them. A timer added meanwhile for a time that has
-  // passed counts. Returns how many fired.
+  // Disarms and fires timers due at `now`, in order, at most `limit` of them. A
+  // timer added meanwhile for a time that has passed counts. Returns how many
+  // fired.
   size_t FireDue(Time now, size_t limit);
 
  private:
