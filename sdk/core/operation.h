@@ -114,7 +114,7 @@ class OperationAwaiter {
   bool Ready() {
     Loop& loop = Loop::Current();
     TaskNode& task = loop.CurrentTask();
-    if (task.due()) [[unlikely]] {
+    if (loop.IsDue(task)) [[unlikely]] {
       next_ = Next::kStop;
       return false;
     }

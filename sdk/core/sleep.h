@@ -11,6 +11,7 @@
 #ifndef BRAID_CORE_SLEEP_H_
 #define BRAID_CORE_SLEEP_H_
 
+#include "braid/core/awaitable.h"
 #include "braid/core/detail/timer_queue.h"
 #include "braid/core/operation.h"
 #include "braid/core/time.h"
@@ -18,14 +19,23 @@
 namespace braid {
 namespace detail {
 
-class CheckpointOp final : public OperationBase {
+// Never ready and never parked: the task goes straight to the back of the ready
+// queue, from where it can't be stopped any more.
+class CheckpointAwaiter {
  public:
-  bool Try() { return false; }
-  void Suspend() {
-    Complete();
-  }  // to the back of the ready queue; from there it can't be stopped any more
-  void Cancel() noexcept override {}
-  void TakeResult() {}
+  bool Ready() const { return false; }
+  void Start(Link* link) const {
+    Loop& loop = Loop::Current();
+    TaskNode& task = loop.CurrentTask();
+    const bool due = loop.IsDue(task);
+    task.ParkAt(link);
+    if (due) [[unlikely]] {
+      loop.EnqueueStopped(&task);
+    } else {
+      loop.Enqueue(&task);
+    }
+  }
+  void TakeResult() const {}
 };
 
 class SleepOp final : public OperationBase, private Timer {
@@ -54,7 +64,9 @@ class SleepOp final : public OperationBase, private Timer {
 inline Time Now() { return detail::Loop::Current().Now(); }
 
 // Looks for cancellation and lets every other ready task run first.
-inline auto Checkpoint() { return Operation<detail::CheckpointOp>(); }
+inline auto Checkpoint() {
+  return detail::Boundary<detail::CheckpointAwaiter>();
+}
 
 // Waits for `delay` from the await on. One that is zero or negative is a
 // Checkpoint.

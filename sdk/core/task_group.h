@@ -9,8 +9,8 @@
 //   absl::Status status = co_await WithTaskGroup(
 //       [&](TaskGroup& group) -> Task<absl::Status> {
 //         group.Start("reader", Read, std::move(connection));
-//         group.Start("ticker", [](Clock* clock) -> Task<void> { ... },
-//         &clock); co_return co_await group.Join();
+//         group.Start("ticker", Tick, 1s);
+//         co_return co_await group.Join();
 //       });
 //   // Every task has ended here.
 //

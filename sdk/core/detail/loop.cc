@@ -48,16 +48,8 @@ bool Loop::Turn() {
   if (inbox_.load(std::memory_order_relaxed) != nullptr) DrainInbox();
   if (!timers_.empty())
     stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
-  for (size_t left = kCancelChunk; left > 0 && !pending_cancels_.empty();
-       --left) {
-    // One at a time: marking a node may end this cancellation or begin another.
-    PendingCancel cancel = pending_cancels_.back();
-    pending_cancels_.pop_back();
-    if (!Spread(cancel, kCancelChunk)) {
-      pending_cancels_.insert(pending_cancels_.begin(), cancel);
-      break;
-    }
-  }
+  if (cancels_pending_) [[unlikely]]
+    SpreadPending();
   if (options_.shuffle_seed.has_value()) {
     RunShuffled(kTurnBudget);
   } else {
@@ -70,7 +62,7 @@ bool Loop::Turn() {
       budget -= 1 + (kReadyInARow - ready_left_);
     }
   }
-  return has_work() || !pending_cancels_.empty() ||
+  return has_work() || cancels_pending_ ||
          (!timers_.empty() && timers_.next() <= turn_time_);
 }
 
@@ -139,7 +131,7 @@ Scope* Loop::NextOutside(Scope* scope, Scope* root) {
   return scope == root ? nullptr : scope->next_;
 }
 
-bool Loop::Spread(PendingCancel& cancel, size_t limit) {
+bool Loop::Spread(PendingCancel& cancel, size_t& limit) {
   Scope* scope = cancel.cursor;
   for (; scope != nullptr && limit > 0; --limit) {
     const bool skip = scope->due_ || (scope->shield_ && scope != cancel.root);
@@ -152,9 +144,27 @@ bool Loop::Spread(PendingCancel& cancel, size_t limit) {
   return scope == nullptr;
 }
 
+void Loop::SpreadPending() {
+  size_t left = kCancelChunk;
+  while (left > 0 && !pending_cancels_.empty()) {
+    // A copy: an operation that withdraws may cancel another scope, which may
+    // append to the vector.
+    PendingCancel cancel = pending_cancels_.front();
+    if (Spread(cancel, left)) {
+      pending_cancels_.erase(pending_cancels_.begin());
+    } else {
+      pending_cancels_.front() = cancel;
+    }
+  }
+  cancels_pending_ = !pending_cancels_.empty();
+}
+
 void Loop::StartCancel(Scope* root) {
   PendingCancel cancel{root, root};
-  if (!Spread(cancel, kCancelChunk)) pending_cancels_.push_back(cancel);
+  size_t left = kCancelChunk;
+  if (Spread(cancel, left)) return;
+  pending_cancels_.push_back(cancel);
+  cancels_pending_ = true;
 }
 
 void Loop::RecomputeDue(Scope* root) {
@@ -177,6 +187,7 @@ void Loop::RecomputeDue(Scope* root) {
   std::erase_if(pending_cancels_, [](const PendingCancel& cancel) {
     return cancel.cursor == nullptr;
   });
+  cancels_pending_ = !pending_cancels_.empty();
 }
 
 void Loop::ForgetScope(Scope* scope) {
@@ -184,6 +195,7 @@ void Loop::ForgetScope(Scope* scope) {
     if (cancel.cursor == scope) cancel.cursor = NextOutside(scope, cancel.root);
     return cancel.root == scope || cancel.cursor == nullptr;
   });
+  cancels_pending_ = !pending_cancels_.empty();
 }
 
 LoopStats Loop::stats() const {

@@ -158,6 +158,11 @@ class Loop {
     return *current_;
   }
 
+  // TaskNode::due(), for the hot path.
+  bool IsDue(const TaskNode& task) const {
+    return task.scope->due_ || (cancels_pending_ && task.scope->DueSlow());
+  }
+
   void Enqueue(TaskNode* task) {
     task->queued = true;
     task->next_ready = nullptr;
@@ -228,7 +233,8 @@ class Loop {
   void DrainInbox();
   // Marks up to `limit` nodes; false if some are left (`cursor` then says
   // where).
-  bool Spread(PendingCancel& cancel, size_t limit);
+  bool Spread(PendingCancel& cancel, size_t& limit);
+  void SpreadPending();
   void StartCancel(Scope* root);
   // After `root` got a shield: what was due from outside only is due no longer.
   void RecomputeDue(Scope* root);
@@ -244,6 +250,7 @@ class Loop {
   FramePool frames_;
   TimerQueue timers_;
   std::vector<PendingCancel> pending_cancels_;
+  bool cancels_pending_ = false;  // the vector isn't empty
   std::vector<Local> locals_;
   IntrusiveList<StopWaiter> stop_waiters_;
   Scope* root_ = nullptr;
@@ -262,7 +269,7 @@ extern constinit thread_local Loop* current_loop;
 inline Loop* Loop::CurrentOrNull() { return current_loop; }
 
 inline bool Scope::HasPendingCancels() const {
-  return loop_ != nullptr && !loop_->pending_cancels_.empty();
+  return loop_ != nullptr && loop_->cancels_pending_;
 }
 
 inline void TaskNode::ParkAt(Link* link) {

@@ -59,7 +59,7 @@ void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
 void Scope::Unlink() {
   Check(first_child_ == nullptr,
         "a cancel scope ends while something runs inside it");
-  if (!loop_->pending_cancels_.empty()) [[unlikely]]
+  if (loop_->cancels_pending_) [[unlikely]]
     loop_->ForgetScope(this);
   loop_->timers_.Remove(*this);
   if (parent_ != nullptr) {
