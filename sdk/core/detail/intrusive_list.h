@@ -32,29 +32,44 @@ class IntrusiveListNode {
   IntrusiveListNode* next_ = nullptr;
 };
 
+// A ring of nodes, and a pointer to the first of them: an empty list is a null
+// pointer, which costs nothing to make.
 template <typename T>
 class IntrusiveList {
  public:
-  IntrusiveList() { end_.prev_ = end_.next_ = &end_; }
+  IntrusiveList() = default;
   IntrusiveList(const IntrusiveList&) = delete;
   IntrusiveList& operator=(const IntrusiveList&) = delete;
   ~IntrusiveList() {
     Check(empty(),
           "a wait queue is destroyed while tasks wait in it; end the tasks "
           "first");
-    end_.prev_ = end_.next_ = nullptr;
   }
 
-  bool empty() const { return end_.next_ == &end_; }
-  T* front() { return empty() ? nullptr : static_cast<T*>(end_.next_); }
+  bool empty() const { return first_ == nullptr; }
+  T* front() { return static_cast<T*>(first_); }
   // The element after `element`, nullptr at the end.
   T* Next(T* element) {
     IntrusiveListNode* next = static_cast<IntrusiveListNode*>(element)->next_;
-    return next == &end_ ? nullptr : static_cast<T*>(next);
+    return next == first_ ? nullptr : static_cast<T*>(next);
   }
 
-  void PushBack(T& element) { InsertBefore(end_, element); }
-  void PushFront(T& element) { InsertBefore(*end_.next_, element); }
+  void PushBack(T& element) {
+    IntrusiveListNode& node = element;
+    Check(!node.linked(), "an element is put in two lists");
+    if (first_ == nullptr) {
+      first_ = node.prev_ = node.next_ = &node;
+      return;
+    }
+    node.prev_ = first_->prev_;
+    node.next_ = first_;
+    first_->prev_->next_ = &node;
+    first_->prev_ = &node;
+  }
+  void PushFront(T& element) {
+    PushBack(element);
+    first_ = &element;
+  }
 
   T* PopFront() {
     T* element = front();
@@ -64,6 +79,7 @@ class IntrusiveList {
 
   void Remove(T& element) {
     IntrusiveListNode& node = element;
+    if (first_ == &node) first_ = node.next_ == &node ? nullptr : node.next_;
     node.prev_->next_ = node.next_;
     node.next_->prev_ = node.prev_;
     node.prev_ = node.next_ = nullptr;
@@ -72,22 +88,17 @@ class IntrusiveList {
   // Linear.
   size_t Count() const {
     size_t n = 0;
-    for (const IntrusiveListNode* node = end_.next_; node != &end_;
-         node = node->next_)
-      ++n;
+    if (const IntrusiveListNode* node = first_; node != nullptr) {
+      do {
+        ++n;
+        node = node->next_;
+      } while (node != first_);
+    }
     return n;
   }
 
  private:
-  static void InsertBefore(IntrusiveListNode& at, IntrusiveListNode& node) {
-    Check(!node.linked(), "an element is put in two lists");
-    node.prev_ = at.prev_;
-    node.next_ = &at;
-    at.prev_->next_ = &node;
-    at.prev_ = &node;
-  }
-
-  IntrusiveListNode end_;
+  IntrusiveListNode* first_ = nullptr;
 };
 
 }  // namespace braid::detail
