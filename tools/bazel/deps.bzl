@@ -6,6 +6,7 @@ is left as it is.
 """
 
 load("//tools/bazel:stand_ins.bzl", "declare_stand_ins")
+load("//tools/bazel:system_grpc_proto.bzl", "system_grpc_proto")
 load("//tools/bazel:system_library.bzl", "system_library")
 load("//tools/bazel:system_protobuf_rules.bzl", "system_protobuf_rules")
 
@@ -133,5 +134,10 @@ def braid_dependencies():
     for name, arguments in _SYSTEM_LIBRARIES.items():
         if not native.existing_rule(name):
             system_library(name = name, **arguments)
+    if not native.existing_rule("system_grpc_proto"):
+        system_grpc_proto(
+            name = "system_grpc_proto",
+            debian_packages = ["grpc-proto"],
+        )
     if not native.existing_rule("com_google_protobuf"):
         system_protobuf_rules(name = "com_google_protobuf")

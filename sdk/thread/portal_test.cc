@@ -1,0 +1,97 @@
+#include "braid/thread/portal.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "braid/backend/make_backend.h"
+#include "braid/core/core.h"
+
+namespace braid {
+namespace {
+
+using std::chrono_literals::operator""s;
+
+std::unique_ptr<Backend> NewBackend() {
+  absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend("asio");
+  EXPECT_TRUE(backend.ok()) << backend.status();
+  return *std::move(backend);
+}
+
+TEST(PortalTest, RunsOnTheLoopsThreadInTheOrderOfThePosts) {
+  std::unique_ptr<Backend> backend = NewBackend();
+  std::vector<int> seen;
+  std::thread::id ran_on;
+  absl::Status status = braid::Run(*backend, [&]() -> Task<absl::Status> {
+    CancelScope done;
+    std::thread poster([&, portal = Portal::Current()] {
+      for (int i = 0; i < 1000; ++i) {
+        EXPECT_TRUE(portal.Post([&seen, i] { seen.push_back(i); }));
+      }
+      EXPECT_TRUE(portal.Post([&] {
+        ran_on = std::this_thread::get_id();
+        done.Cancel();
+      }));
+    });
+    co_await done.Run(SleepForever());
+    poster.join();
+    co_return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  ASSERT_EQ(seen.size(), 1000u);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[i], i);
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+TEST(PortalTest, RefusesOnceTheLoopHasEnded) {
+  std::unique_ptr<Backend> backend = NewBackend();
+  std::optional<Portal> portal;
+  absl::Status status = braid::Run(*backend, [&]() -> Task<void> {
+    portal.emplace(Portal::Current());
+    co_return;
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  auto destroyed = std::make_shared<int>();
+  EXPECT_FALSE(portal->Post([destroyed] { FAIL() << "called"; }));
+  EXPECT_EQ(destroyed.use_count(), 1) << "the function was kept";
+}
+
+// A thread that posts while the loop ends gets a clear answer, and what was
+// accepted has run.
+TEST(PortalTest, WhatWasAcceptedRunsEvenIfTheLoopIsEnding) {
+  for (int round = 0; round < 200; ++round) {
+    std::unique_ptr<Backend> backend = NewBackend();
+    std::atomic<int> accepted = 0;
+    std::atomic<int> ran = 0;
+    std::thread poster;
+    absl::Status status = braid::Run(*backend, [&]() -> Task<void> {
+      poster = std::thread([&, portal = Portal::Current()] {
+        while (portal.Post([&] { ++ran; })) ++accepted;
+      });
+      co_await Checkpoint();
+    });
+    poster.join();
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_EQ(accepted.load(), ran.load());
+  }
+}
+
+// Cancelling is something a posted function may do: it runs between tasks.
+TEST(PortalTest, APostedFunctionMayCancelTheProgram) {
+  std::unique_ptr<Backend> backend = NewBackend();
+  std::thread poster;
+  absl::Status status = braid::Run(*backend, [&]() -> Task<void> {
+    poster = std::thread([portal = Portal::Current()] {
+      portal.Post([] { detail::Loop::Current().CancelRoot("enough"); });
+    });
+    co_await SleepForever();
+  });
+  poster.join();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+}
+
+}  // namespace
+}  // namespace braid

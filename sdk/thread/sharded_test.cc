@@ -1,0 +1,200 @@
+#include "braid/thread/sharded.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+#include "braid/backend/make_backend.h"
+#include "braid/core/core.h"
+#include "braid/thread/portal.h"
+
+namespace braid {
+namespace {
+
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+
+absl::StatusOr<std::unique_ptr<Driver>> NewDriver() {
+  return MakeBackend("asio");
+}
+
+template <typename F>
+absl::Status RunHere(F body) {
+  absl::StatusOr<std::unique_ptr<Driver>> driver = NewDriver();
+  EXPECT_TRUE(driver.ok()) << driver.status();
+  return braid::Run(**driver, std::move(body));
+}
+
+Task<absl::Status> Forever(Shard) {
+  co_await SleepForever();
+  co_return absl::OkStatus();
+}
+
+TEST(ShardedTest, EachShardRunsOnceOnAThreadOfItsOwn) {
+  std::mutex mutex;
+  std::set<int> indexes;
+  std::set<std::thread::id> threads;
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await RunSharded(4, NewDriver,
+                                  [&](Shard shard) -> Task<absl::Status> {
+                                    const std::lock_guard lock(mutex);
+                                    EXPECT_EQ(shard.count, 4);
+                                    indexes.insert(shard.index);
+                                    threads.insert(std::this_thread::get_id());
+                                    co_return absl::OkStatus();
+                                  });
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(indexes, (std::set<int>{0, 1, 2, 3}));
+  EXPECT_EQ(threads.size(), 4u);
+  EXPECT_FALSE(threads.contains(std::this_thread::get_id()));
+}
+
+TEST(ShardedTest, TheFirstErrorCancelsTheOthersAndIsTheResult) {
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await RunSharded(
+        3, NewDriver, [&](Shard shard) -> Task<absl::Status> {
+          if (shard.index == 1) co_return absl::NotFoundError("no such table");
+          co_await SleepForever();
+          co_return absl::OkStatus();
+        });
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+}
+
+TEST(ShardedTest, AnExceptionOfAShardIsRethrown) {
+  EXPECT_THROW(
+      {
+        absl::Status status = RunHere([&]() -> Task<absl::Status> {
+          co_return co_await RunSharded(2, NewDriver,
+                                        [&](Shard shard) -> Task<absl::Status> {
+                                          if (shard.index == 0)
+                                            throw std::runtime_error("broken");
+                                          co_await SleepForever();
+                                          co_return absl::OkStatus();
+                                        });
+        });
+      },
+      std::runtime_error);
+}
+
+TEST(ShardedTest, ADriverThatCantBeMadeIsAnError) {
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await RunSharded(
+        2,
+        []() -> absl::StatusOr<std::unique_ptr<Driver>> {
+          return absl::ResourceExhaustedError("no descriptors");
+        },
+        Forever);
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+
+TEST(ShardedTest, NoShardsIsAnError) {
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await RunSharded(0, NewDriver, Forever);
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+}
+
+TEST(ShardedTest, CancellingWaitsForEveryShard) {
+  std::atomic<int> ended = 0;
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    auto result = co_await MoveOnAfter(
+        20ms, RunSharded(3, NewDriver, [&](Shard) -> Task<absl::Status> {
+          struct CountEnd {
+            std::atomic<int>& ended;
+            ~CountEnd() { ++ended; }
+          } count{ended};
+          co_await SleepForever();
+          co_return absl::OkStatus();
+        }));
+    EXPECT_FALSE(result.has_value());
+    EXPECT_EQ(ended.load(), 3);
+    co_return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST(ShardedTest, CancelledBeforeItStartsNoThreadIsMade) {
+  std::atomic<int> started = 0;
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    CancelScope scope;
+    scope.Cancel();
+    auto result = co_await scope.Run(
+        RunSharded(3, NewDriver, [&](Shard) -> Task<absl::Status> {
+          ++started;
+          co_return absl::OkStatus();
+        }));
+    EXPECT_FALSE(result.has_value());
+    co_return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(started.load(), 0);
+}
+
+TEST(ShardedTest, AGracefulStopReachesEveryShard) {
+  std::atomic<int> stopped = 0;
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("shards", [&]() -> Task<absl::Status> {
+            co_return co_await RunSharded(2, NewDriver,
+                                          [&](Shard) -> Task<absl::Status> {
+                                            co_await StopRequested();
+                                            ++stopped;
+                                            co_return absl::OkStatus();
+                                          });
+          });
+          co_await Checkpoint();
+          group.RequestStop();
+          co_return co_await group.Join();
+        });
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(stopped.load(), 2);
+}
+
+// Shards talk through portals.
+TEST(ShardedTest, APortalCarriesWorkFromShardToShard) {
+  std::mutex mutex;
+  std::optional<Portal> first;
+  std::thread::id ran_on;
+  std::thread::id first_is;
+  absl::Status status = RunHere([&]() -> Task<absl::Status> {
+    co_return co_await RunSharded(
+        2, NewDriver, [&](Shard shard) -> Task<absl::Status> {
+          CancelScope done;
+          if (shard.index == 0) {
+            {
+              const std::lock_guard lock(mutex);
+              first.emplace(Portal::Current());
+              first_is = std::this_thread::get_id();
+            }
+            co_await SleepForever();
+          }
+          for (;;) {
+            {
+              const std::lock_guard lock(mutex);
+              if (first.has_value()) break;
+            }
+            co_await SleepFor(1ms);
+          }
+          first->Post([&] {
+            ran_on = std::this_thread::get_id();
+            detail::Loop::Current().CancelRoot("done");
+          });
+          co_return absl::OkStatus();
+        });
+  });
+  // A shard that somebody else cancels ends with CANCELLED.
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(ran_on, first_is);
+}
+
+}  // namespace
+}  // namespace braid

@@ -1,0 +1,145 @@
+// The subjects `raw_epoll_plain`, `raw_epoll_mmsg` (UDP) and `raw_epoll` (TCP):
+// the system calls and nothing else.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "tests/bench/benches.h"
+#include "tests/bench/sockets.h"
+#include "tests/bench/subject.h"
+
+namespace braid::bench {
+namespace {
+
+constexpr int kBatch = 64;
+
+class Poller {
+ public:
+  Poller() : fd_(epoll_create1(0)) {
+    if (fd_ < 0) Die("epoll_create1", errno);
+  }
+  void Add(int fd) {
+    epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
+    if (epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event) != 0) Die("epoll_ctl", errno);
+  }
+  // How many of `events` are filled.
+  template <size_t size>
+  int Wait(std::array<epoll_event, size>& events) {
+    int ready = epoll_wait(fd_, events.data(), size, -1);
+    if (ready < 0 && errno != EINTR) Die("epoll_wait", errno);
+    return ready;
+  }
+
+ private:
+  int fd_;
+};
+
+int ListenUdp(Run& run) {
+  int fd = BindLoopback(SOCK_DGRAM | SOCK_NONBLOCK, run.port());
+  run.Listening(LocalPort(fd));
+  return fd;
+}
+
+// Receive one, answer it; wait only when there is nothing to receive.
+void UdpPlain(Run& run) {
+  int fd = ListenUdp(run);
+  Poller poller;
+  poller.Add(fd);
+  std::array<epoll_event, 1> events;
+  static char buffer[kMaxDatagram];
+  while (true) {
+    poller.Wait(events);
+    while (true) {
+      sockaddr_in peer;
+      socklen_t peer_size = sizeof peer;
+      auto* address = reinterpret_cast<sockaddr*>(&peer);
+      ssize_t size =
+          recvfrom(fd, buffer, sizeof buffer, 0, address, &peer_size);
+      if (size < 0) break;
+      sendto(fd, buffer, size, 0, address, peer_size);
+      if (++counted == run.ops()) return run.Done(counted);
+    }
+  }
+}
+
+// Up to kBatch datagrams to a call. A batch that isn't full means that the
+// queue is empty.
+void UdpBatch(Run& run) {
+  int fd = ListenUdp(run);
+  Poller poller;
+  poller.Add(fd);
+  std::array<epoll_event, 1> events;
+  static std::array<std::array<char, kMaxDatagram>, kBatch> buffers;
+  static std::array<sockaddr_in, kBatch> peers;
+  static std::array<iovec, kBatch> parts;
+  static std::array<mmsghdr, kBatch> messages;
+  for (int i = 0; i < kBatch; ++i) {
+    msghdr& header = messages[i].msg_hdr;
+    header.msg_iov = &parts[i];
+    header.msg_iovlen = 1;
+    header.msg_name = &peers[i];
+    parts[i].iov_base = buffers[i].data();
+  }
+  while (true) {
+    poller.Wait(events);
+    int received = 0;
+    do {
+      for (int i = 0; i < kBatch; ++i) {
+        parts[i].iov_len = kMaxDatagram;
+        messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in);
+      }
+      received = recvmmsg(fd, messages.data(), kBatch, 0, nullptr);
+      for (int i = 0; i < received; ++i) parts[i].iov_len = messages[i].msg_len;
+      for (int sent = 0; sent < received;) {
+        int now = sendmmsg(fd, messages.data() + sent, received - sent, 0);
+        if (now <= 0) break;
+        sent += now;
+      }
+      if (received > 0) counted += received;
+      if (run.ops() > 0 && counted >= run.ops()) return run.Done(counted);
+    } while (received == kBatch);
+  }
+}
+
+void TcpEcho(Run& run) {
+  int listener = BindLoopback(SOCK_STREAM | SOCK_NONBLOCK, run.port());
+  Poller poller;
+  poller.Add(listener);
+  run.Listening(LocalPort(listener));
+  std::array<epoll_event, 256> events;
+  static char buffer[4096];
+  while (true) {
+    int ready = poller.Wait(events);
+    for (int i = 0; i < ready; ++i) {
+      int fd = events[i].data.fd;
+      if (fd == listener) {
+        int connection = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
+        if (connection < 0) continue;
+        SetNoDelay(connection);
+        poller.Add(connection);
+        continue;
+      }
+      ssize_t size = recv(fd, buffer, sizeof buffer, 0);
+      if (size > 0) {
+        send(fd, buffer, size, MSG_NOSIGNAL);
+        if (++counted == run.ops()) return run.Done(counted);
+      } else if (size == 0 || errno != EAGAIN) {
+        close(fd);
+      }
+    }
+  }
+}
+
+constexpr Bench kBenches[] = {{"udp_echo_64", UdpPlain},
+                              {"udp_echo_64_batch", UdpBatch},
+                              {"tcp_echo_64x64", TcpEcho}};
+
+}  // namespace
+}  // namespace braid::bench
+
+int main(int argc, char** argv) {
+  return braid::bench::SubjectMain(argc, argv, braid::bench::kBenches);
+}
