@@ -85,9 +85,11 @@ class AllOfAwaiter final : public AllOfBase {
         kAllVoid, void,
         std::tuple<Regular<ValueOf<typename Leg<Bs>::Result>>...>>;
     return AllOfResult<kAnyFallible, Values>(failures_, [&] {
-      return std::apply(
-          [](auto&... legs) { return Values(TakeValue(legs.slot())...); },
-          legs_);
+      if constexpr (!kAllVoid) {
+        return std::apply(
+            [](auto&... legs) { return Values(TakeValue(legs.slot())...); },
+            legs_);
+      }
     });
   }
 
@@ -114,11 +116,13 @@ class AllOfRangeAwaiter final : public AllOfBase {
     using Values = std::conditional_t<std::is_void_v<ValueOf<Result>>, void,
                                       std::vector<Regular<ValueOf<Result>>>>;
     return AllOfResult<kFallible<Result>, Values>(failures_, [&] {
-      Values values;
-      values.reserve(bodies_.size());
-      for (size_t i = 0; i < bodies_.size(); ++i)
-        values.push_back(TakeValue(legs_[i]->slot()));
-      return values;
+      if constexpr (!std::is_void_v<Values>) {
+        Values values;
+        values.reserve(bodies_.size());
+        for (size_t i = 0; i < bodies_.size(); ++i)
+          values.push_back(TakeValue(legs_[i]->slot()));
+        return values;
+      }
     });
   }
 

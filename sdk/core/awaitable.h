@@ -17,11 +17,15 @@
 #define BRAID_CORE_AWAITABLE_H_
 
 #include <concepts>
+#include <exception>
+#include <memory>
+#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "braid/core/detail/link.h"
+#include "braid/core/detail/slot.h"
 
 // A function that returns a Task without being a coroutine says so to clang,
 // which otherwise takes it for a mistake.
@@ -72,54 +76,138 @@ concept Body = (sizeof...(Args) == 0 && Awaitable<std::decay_t<B>>) ||
 
 namespace detail {
 
-// Holds a body and, once begun, its awaiter. Immovable from then on.
+// A body that runs: its awaiter, or the exception that came instead of one, for
+// a callable that isn't a coroutine may throw when it is called. That is then
+// the body's result, like one that leaves a coroutine. Immovable.
+template <typename AwaiterType>
+class RunningBody {
+ public:
+  using Awaiter = AwaiterType;
+  using Result = decltype(std::declval<Awaiter&>().TakeResult());
+
+  RunningBody(const RunningBody&) = delete;
+  RunningBody& operator=(const RunningBody&) = delete;
+
+  // Once, after completion: the result, or the exception rethrown.
+  Result TakeResult() {
+    if (state_ == State::kThrew) [[unlikely]]
+      Rethrow(exception_);
+    return awaiter_.TakeResult();
+  }
+  // The same into `slot`, without throwing.
+  void CaptureInto(Slot<Result>& slot) {
+    if (state_ == State::kThrew) [[unlikely]] {
+      slot.SetException(exception_);
+    } else {
+      Capture(slot, awaiter_);
+    }
+  }
+  // Destroys the coroutine's frame if it was kept.
+  void DestroyFrame() {
+    if constexpr (requires(Awaiter& awaiter) { awaiter.Reset(); }) {
+      if (state_ == State::kThere) awaiter_.Reset();
+    }
+  }
+
+ protected:
+  RunningBody() {}  // NOLINT(modernize-use-equals-default): of the union
+  template <typename Make>
+  RunningBody(std::in_place_t, Make make)
+      : awaiter_(make()), state_(State::kThere) {}
+  ~RunningBody() { Clear(); }
+
+  // Begins. Returns what runs next: `link` if it has completed already.
+  Link* StartAwaiterAt(Link* link) {
+    return awaiter_.Ready() ? link : StartAwaiter(awaiter_, link);
+  }
+  // The same where `start` may throw.
+  template <typename Start>
+  Link* Guarded(Link* link, Start start) {
+    struct Context {
+      Start& start;
+      Link* next;
+    } context{start, link};
+    std::exception_ptr exception = CallAndCatch(
+        [](void* argument) {
+          auto& context = *static_cast<Context*>(argument);
+          context.next = context.start();
+        },
+        &context);
+    if (exception == nullptr) return context.next;
+    Clear();
+    std::construct_at(&exception_, std::move(exception));
+    state_ = State::kThrew;
+    return link;
+  }
+  template <typename Make>
+  void Emplace(Make make) {
+    ::new (static_cast<void*>(&awaiter_)) Awaiter(make());
+    state_ = State::kThere;
+  }
+
+ private:
+  enum class State : unsigned char { kEmpty, kThere, kThrew };
+
+  void Clear() {
+    if (state_ == State::kThere) {
+      awaiter_.~Awaiter();
+    } else if (state_ == State::kThrew) {
+      std::destroy_at(&exception_);
+    }
+    state_ = State::kEmpty;
+  }
+
+  union {
+    Awaiter awaiter_;
+    std::exception_ptr exception_;
+  };
+  State state_ = State::kEmpty;
+};
+
+// Holds a body and runs it once. Start(link, args...) returns what runs next:
+// `link` if the body has completed already.
 template <typename B, typename... Args>
 class BodyHolder;
 
 template <Awaitable B>
-class BodyHolder<B> {
+class BodyHolder<B> : public RunningBody<AwaiterOf<B>> {
  public:
-  using Awaiter = AwaiterOf<B>;
-  using Result = ResultOf<B>;
+  explicit BodyHolder(B&& body)
+      : RunningBody<AwaiterOf<B>>(
+            std::in_place, [&] { return std::move(body).MakeAwaiter(); }) {}
 
-  explicit BodyHolder(B&& body) : awaiter_(std::move(body).MakeAwaiter()) {}
+  Link* Start(Link* link) {
+    if constexpr (noexcept(std::declval<AwaiterOf<B>&>().Ready())) {
+      return this->StartAwaiterAt(link);
+    } else {
+      return this->Guarded(link, [&] { return this->StartAwaiterAt(link); });
+    }
+  }
+};
 
-  Awaiter& Begin() { return awaiter_; }
-  Awaiter& awaiter() { return awaiter_; }
-
- private:
-  Awaiter awaiter_;
+// The callable is a base, to go after the awaiter of what it returned.
+template <typename B>
+struct HeldCallable {
+  explicit HeldCallable(B&& body) : callable(std::move(body)) {}
+  B callable;
 };
 
 template <typename B, typename... Args>
   requires(!Awaitable<B> && BodyCallable<B, Args...>)
-class BodyHolder<B, Args...> {
+class BodyHolder<B, Args...>
+    : private HeldCallable<B>,
+      public RunningBody<AwaiterOf<std::invoke_result_t<B&, Args...>>> {
  public:
-  using Description = std::invoke_result_t<B&, Args...>;
-  using Awaiter = AwaiterOf<Description>;
-  using Result = ResultOf<Description>;
+  explicit BodyHolder(B&& body) : HeldCallable<B>(std::move(body)) {}
 
-  explicit BodyHolder(B&& body) : body_(std::move(body)) {}
-  ~BodyHolder() {
-    if (begun_) awaiter_.~Awaiter();
+  Link* Start(Link* link, Args... args) {
+    return this->Guarded(link, [&] {
+      this->Emplace([&] {
+        return this->callable(std::forward<Args>(args)...).MakeAwaiter();
+      });
+      return this->StartAwaiterAt(link);
+    });
   }
-  BodyHolder(const BodyHolder&) = delete;
-  BodyHolder& operator=(const BodyHolder&) = delete;
-
-  Awaiter& Begin(Args... args) {
-    ::new (static_cast<void*>(&awaiter_))
-        Awaiter(body_(std::forward<Args>(args)...).MakeAwaiter());
-    begun_ = true;
-    return awaiter_;
-  }
-  Awaiter& awaiter() { return awaiter_; }
-
- private:
-  B body_;
-  union {
-    Awaiter awaiter_;
-  };
-  bool begun_ = false;
 };
 
 template <typename B, typename... Args>

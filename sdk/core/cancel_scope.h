@@ -30,6 +30,7 @@
 #include "braid/core/check.h"
 #include "braid/core/detail/link.h"
 #include "braid/core/detail/loop.h"
+#include "braid/core/detail/result.h"
 #include "braid/core/detail/scope.h"
 #include "braid/core/time.h"
 
@@ -52,11 +53,11 @@ class ScopedBody : public Link {
     scope_->Enter(Loop::Current().CurrentTask());
     if (scope_->deadline() != kNever)
       scope_->ArmDeadline(Loop::Current().Now());
-    return Begin();
+    return body_.Start(this);
   }
 
   bool caught() const { return caught_; }
-  decltype(auto) TakeBodyResult() { return body_.awaiter().TakeResult(); }
+  Result TakeBodyResult() { return body_.TakeResult(); }
 
  protected:
   // Enters with a deadline relative to now.
@@ -68,14 +69,10 @@ class ScopedBody : public Link {
       const Time now = loop.Now();
       scope_->SetRelativeDeadline(Add(now, delay), now);
     }
-    return Begin();
+    return body_.Start(this);
   }
 
  private:
-  Link* Begin() {
-    auto& awaiter = body_.Begin();
-    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
-  }
   static Link* Done(Link* link) {
     static_cast<ScopedBody*>(link)->scope_->Leave();
     return link->parent;
@@ -101,7 +98,7 @@ class ScopedBody : public Link {
 // when a scope stopped it.
 template <typename R>
 using OptionalOf =
-    std::conditional_t<std::is_void_v<R>, bool, std::optional<R>>;
+    std::conditional_t<std::is_void_v<R>, bool, std::optional<Regular<R>>>;
 
 template <typename B>
 OptionalOf<typename ScopedBody<B>::Result> TakeOptional(ScopedBody<B>& body) {
@@ -161,7 +158,7 @@ class CancelScope {
   bool shield() const { return scope_.shield(); }
 
   // Whether Cancel was called or the deadline has passed, delivered or not.
-  bool cancel_called() const { return scope_.cancel_called(); }
+  bool cancel_called() { return scope_.cancel_called(); }
   // Whether this scope stopped something inside.
   bool caught() const { return scope_.caught(); }
   // Who cancelled it and why; empty if nobody did.

@@ -72,8 +72,7 @@ class FinallyAwaiter final : public Link {
 
   Link* Start(Link* link) {
     parent = link;
-    auto& awaiter = body_->Begin();
-    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+    return body_->Start(this);
   }
 
   Result TakeResult() {
@@ -97,21 +96,18 @@ class FinallyAwaiter final : public Link {
     scope_.Enter(loop.CurrentTask());
     const Time now = loop.Now();
     scope_.SetRelativeDeadline(Add(now, limit_), now);
-    auto& awaiter = [&]() -> auto& {
-      if constexpr (kTakesOutcome<C, OutcomeType>) {
-        return cleanup_.Begin(std::as_const(*outcome_));
-      } else {
-        return cleanup_.Begin();
-      }
-    }();
-    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+    if constexpr (kTakesOutcome<C, OutcomeType>) {
+      return cleanup_.Start(this, std::as_const(*outcome_));
+    } else {
+      return cleanup_.Start(this);
+    }
   }
 
   static Link* Done(Link* link) {
     auto* self = static_cast<FinallyAwaiter*>(link);
     if (!self->outcome_.has_value()) {
       Slot<BodyResult> slot;
-      Capture(slot, self->body_->awaiter());
+      self->body_->CaptureInto(slot);
       if (slot.has_exception()) {
         self->failures_.Add(slot.exception());
       } else if (Failed(slot)) {
@@ -121,7 +117,7 @@ class FinallyAwaiter final : public Link {
       return self->BeginCleanup();
     }
     Slot<CleanupResult> slot;
-    Capture(slot, self->cleanup_.awaiter());
+    self->cleanup_.CaptureInto(slot);
     if (slot.has_exception()) {
       self->failures_.Add(slot.exception());
     } else if (Failed(slot)) {

@@ -18,8 +18,10 @@
 //     void Suspend();
 //     // A request to withdraw. Stop() or Complete() follows, now or later.
 //     void Cancel() noexcept override;
-//     // What co_await gives; called once, after completion only.
-//     void TakeResult();
+//     // What co_await gives; called once, after completion only. noexcept,
+//     where
+//     // it is, saves combinators a frame for exceptions.
+//     void TakeResult() noexcept;
 //   };
 //   auto Event::Wait() { return Operation<WaitOp, Event*>(this); }
 //
@@ -93,6 +95,9 @@ class OperationBase {
     Check(task_ != nullptr,
           "an operation completed twice, or before it was awaited; this is a "
           "bug in the operation");
+    Check(task_->loop() == Loop::CurrentOrNull(),
+          "an operation is completed on another thread than its task's; hand "
+          "the news to the task's loop");
     TaskNode* task = std::exchange(task_, nullptr);
     task->parked = nullptr;
     return task;
@@ -141,7 +146,9 @@ class OperationAwaiter {
     }
   }
 
-  decltype(auto) TakeResult() { return op_.TakeResult(); }
+  decltype(auto) TakeResult() noexcept(noexcept(op_.TakeResult())) {
+    return op_.TakeResult();
+  }
 
  private:
   enum class Next : unsigned char { kWait, kYield, kStop };

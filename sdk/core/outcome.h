@@ -82,7 +82,7 @@ template <typename R>
 Outcome<ValueOf<R>> TakeOutcome(Slot<R>& slot) {
   using Result = Outcome<ValueOf<R>>;
   if (slot.empty()) return Result();
-  if (slot.has_exception()) return Result(std::move(slot.exception()));
+  if (slot.has_exception()) return Result(slot.exception());
   if (absl::Status status = StatusOf(slot); !status.ok())
     return Result(std::move(status));
   return Result(TakeValue(slot));

@@ -44,6 +44,11 @@ class RootTask : public TaskNode, public Link {
     Check(loop.finished(),
           "a backend returned while tasks were alive; this is a bug in the "
           "backend");
+    return TakeResult();
+  }
+
+  // What it gave, once it has ended.
+  FallibleOf<Result> TakeResult() {
     if (slot_.empty()) return absl::CancelledError(reason_);
     return TakeFallible(slot_);
   }
@@ -52,12 +57,11 @@ class RootTask : public TaskNode, public Link {
   static Link* Begin(Link* link) {
     auto* self = static_cast<RootTask*>(link);
     self->ops = &kRunOps;
-    auto& awaiter = self->body_.Begin();
-    return awaiter.Ready() ? self : StartAwaiter(awaiter, self);
+    return self->body_.Start(self);
   }
   static Link* Done(Link* link) {
     auto* self = static_cast<RootTask*>(link);
-    Capture(self->slot_, self->body_.awaiter());
+    self->body_.CaptureInto(self->slot_);
     self->End();
     return nullptr;
   }

@@ -7,20 +7,26 @@ namespace detail {
 
 void SleepOp::Suspend() {
   Loop& loop = *task()->loop();
-  Time deadline = at_;
   if (relative_) {
     if (delay_.is_infinite()) return;
     if (delay_.nanoseconds() <= Duration::zero()) return Complete();
-    deadline = Add(loop.Now(), delay_);
+    at_ = Add(loop.Now(), delay_);
   }
-  if (deadline == kNever) return;
-  if (deadline <= loop.turn_time()) return Complete();
-  loop.timers().Add(*this, deadline);
+  if (at_ == kNever) return;
+  if (at_ <= loop.turn_time()) return Complete();
+  loop.timers().Add(*this, at_);
 }
 
 void SleepOp::Cancel() noexcept {
-  task()->loop()->timers().Remove(*this);
-  Stop();
+  Loop& loop = *task()->loop();
+  loop.timers().Remove(*this);
+  // A deadline of the same instant may have been registered before this timer.
+  // The time has come all the same, and what has happened is not taken back.
+  if (at_ <= loop.turn_time()) {
+    Complete();
+  } else {
+    Stop();
+  }
 }
 
 }  // namespace detail

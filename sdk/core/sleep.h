@@ -6,7 +6,8 @@
 //
 // Sleeping completes at the first turn of the loop at or after its deadline;
 // timers fire in the order of (deadline, registration) and cost no system call.
-// Cancelled at any time; nothing is lost.
+// Cancelled at any time; nothing is lost. A sleep whose time has come completes,
+// also where a deadline of the same instant comes first.
 
 #ifndef BRAID_CORE_SLEEP_H_
 #define BRAID_CORE_SLEEP_H_
@@ -70,9 +71,13 @@ inline auto Checkpoint() {
 
 // Waits for `delay` from the await on. One that is zero or negative is a
 // Checkpoint.
-inline auto SleepFor(Delay delay) {
-  return Operation<detail::SleepOp, Delay>(delay);
-}
+// It is an object and not a function so that an absl::Duration doesn't find
+// absl::SleepFor instead, which blocks the thread.
+inline constexpr struct {
+  auto operator()(Delay delay) const {
+    return Operation<detail::SleepOp, Delay>(delay);
+  }
+} SleepFor;  // NOLINT(readability-identifier-naming)
 
 // Waits until `deadline`. One that has passed is a Checkpoint; kNever waits
 // until cancelled.

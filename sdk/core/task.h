@@ -120,6 +120,8 @@ class PromiseCommon : public PromiseBase {
   FinalAwaiter final_suspend() const noexcept { return {}; }
 
   void unhandled_exception() noexcept {
+    if (owner == nullptr) [[unlikely]]
+      DestructorThrew();
     slot().SetException(CurrentException());
   }
 
@@ -172,7 +174,7 @@ class TaskAwaiter : public FrameOwner {
   TaskAwaiter& operator=(const TaskAwaiter&) = delete;
   ~TaskAwaiter() { Reset(); }
 
-  bool Ready() const {
+  bool Ready() const noexcept {
     Check(child != nullptr,
           "a task is awaited twice, or after it was moved from; call the "
           "coroutine again for a new one");

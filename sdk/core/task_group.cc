@@ -28,7 +28,7 @@ void TaskGroup::ChildEnded(detail::ChildBase& child, detail::ChildEnd end) {
       failures_.Add(std::move(status));
     }
   }
-  set_.Ended(end == detail::ChildEnd::kStopped);
+  set_.Ended(end == detail::ChildEnd::kStopped, child.own.cancelled());
   if (set_.live == 0 && join_ != nullptr) join_->Wake();
 }
 
@@ -60,6 +60,7 @@ Unwound ChildBase::Stopped(Link* link) {
 }
 
 void ChildBase::Finish(ChildEnd end) {
+  ReleaseCall();  // while it is still a task: destructors may cancel and start
   while (JoinWaiter* waiter = waiters_.PopFront())
     waiter->OperationBase::Complete();
   End();

@@ -131,7 +131,7 @@ class TaskGroup {
   void SetDeadline(Time deadline) { set_.scope.SetDeadline(deadline); }
   Time deadline() const { return set_.scope.deadline(); }
   void SetShield(bool shield) { set_.scope.SetShield(shield); }
-  bool cancel_called() const { return set_.scope.cancel_called(); }
+  bool cancel_called() { return set_.scope.cancel_called(); }
 
   // Tasks that have not ended.
   size_t size() const { return set_.live; }
@@ -150,6 +150,9 @@ class TaskGroup {
     }
     bool Try() { return group_->set_.live == 0; }
     void Suspend() {
+      detail::Check(!group_->set_.Contains(*task()),
+                    "a task joins the group it belongs to, and would wait for "
+                    "itself; join it in the group's body");
       detail::Check(group_->join_ == nullptr,
                     "two tasks join the same group; the body alone does that");
       group_->join_ = this;
@@ -196,8 +199,7 @@ class GroupAwaiter : public Link {
   Link* Start(Link* link) {
     parent = link;
     group_.set_.Enter();
-    auto& awaiter = body_.Begin(group_);
-    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+    return body_.Start(this, group_);
   }
 
   FallibleOf<Result> TakeResult() {
@@ -216,33 +218,38 @@ class GroupAwaiter : public Link {
     auto* self = static_cast<GroupAwaiter*>(link);
     if (!self->body_ended_) {
       self->body_ended_ = true;
-      Capture(self->slot_, self->body_.awaiter());
+      self->body_.CaptureInto(self->slot_);
       if (Failed(self->slot_)) {
         const bool threw = self->slot_.has_exception();
         self->group_.BodyFailed(
             threw ? absl::OkStatus() : StatusOf(self->slot_),
             threw ? self->slot_.exception() : nullptr);
       }
-      if (self->group_.set_.WaitAt(self)) return nullptr;
     }
+    if (self->WaitForTasks()) return nullptr;
     return self->Conclude() ? self->parent : Unwind(self->parent);
   }
 
   static Unwound Stopped(Link* link) {
     auto* self = static_cast<GroupAwaiter*>(link);
     self->body_ended_ = true;
-    if (self->group_.set_.scope.due_from_outside())
-      self->group_.set_.stopped_from_outside = true;
-    if (self->group_.set_.WaitAt(self)) return {nullptr, false};
+    self->group_.set_.NoteStop();
+    if (self->WaitForTasks()) return {nullptr, false};
     const bool goes_on = self->Conclude();
     return {self->parent, !goes_on};
+  }
+
+  // True: parked until the tasks have ended. The body's frame, where it was
+  // kept for them, goes in between: its locals may start more.
+  bool WaitForTasks() {
+    if (group_.set_.WaitAt(this)) return true;
+    body_.DestroyFrame();
+    return group_.set_.WaitAt(this);
   }
 
   // Every task has ended. False: the stop goes on outwards.
   bool Conclude() {
     group_.closed_ = true;
-    if constexpr (requires { body_.awaiter().Reset(); })
-      body_.awaiter().Reset();  // a frame that was kept for the tasks
     Scope& scope = group_.set_.scope;
     const bool failed = !group_.failures_.empty();
     if (failed && group_.set_.stopped_from_outside) scope.MarkCaughtOutside();

@@ -56,7 +56,11 @@ class TaskHandle {
    public:
     explicit JoinOp(TaskHandle handle) : handle_(std::move(handle)) {}
     bool Try() { return handle_.done(); }
-    void Suspend() { handle_.child_->AddWaiter(*this); }
+    void Suspend() {
+      detail::Check(task() != handle_.child_,
+                    "a task waits for its own end, which then never comes");
+      handle_.child_->AddWaiter(*this);
+    }
     Outcome<T> TakeResult() { return handle_.child_->TakeOutcome(); }
 
    private:

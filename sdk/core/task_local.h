@@ -17,6 +17,7 @@
 #define BRAID_CORE_TASK_LOCAL_H_
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "braid/core/awaitable.h"
@@ -42,23 +43,25 @@ class LocalNode {
     return from;
   }
 
+  // Puts a new node before those that the task sees by now.
+  void SetNext(LocalNode* next) { next_ = Share(next); }
+
  protected:
-  LocalNode(const void* key, LocalNode* next,
-            void (*destroy)(LocalNode*) noexcept)
-      : key_(key), next_(Share(next)), destroy_(destroy) {}
+  LocalNode(const void* key, void (*destroy)(LocalNode*) noexcept)
+      : key_(key), destroy_(destroy) {}
   ~LocalNode() = default;
 
  private:
   const void* key_;
-  LocalNode* next_;
+  LocalNode* next_ = nullptr;
   void (*destroy_)(LocalNode*) noexcept;
   uint32_t references_ = 1;
 };
 
 template <typename T>
 struct LocalValue final : LocalNode {
-  LocalValue(const void* key, LocalNode* next, T value)
-      : LocalNode(key, next,
+  LocalValue(const void* key, T value)
+      : LocalNode(key,
                   [](LocalNode* node) noexcept {
                     delete static_cast<LocalValue*>(node);
                   }),
@@ -66,59 +69,44 @@ struct LocalValue final : LocalNode {
   T value;
 };
 
-// Runs a body with another list of locals and puts the old one back.
+struct UnshareLocal {
+  void operator()(LocalNode* node) const noexcept { LocalNode::Unshare(node); }
+};
+using LocalOwner = std::unique_ptr<LocalNode, UnshareLocal>;
+
+// Runs a body with one more local and puts the old list back.
 template <typename B>
-class WithLocal {
+class WithLocal : public Link {
  public:
-  WithLocal(LocalNode* locals, B&& body)
-      : locals_(locals), body_(std::move(body)) {}
-  WithLocal(WithLocal&& other) noexcept
-      : locals_(std::exchange(other.locals_, nullptr)),
-        body_(std::move(other.body_)) {}
-  ~WithLocal() {
-    if (locals_ != nullptr) LocalNode::Unshare(locals_);
+  WithLocal(LocalOwner&& local, B&& body)
+      : Link(&kOps), locals_(std::move(local)), body_(std::move(body)) {}
+
+  bool Ready() const { return false; }
+  Link* Start(Link* link) {
+    parent = link;
+    locals_->SetNext(Loop::Current().CurrentTask().locals);
+    Swap();
+    return body_.Start(this);
   }
-
-  class Awaiter : public Link {
-   public:
-    Awaiter(LocalNode* locals, B&& body)
-        : Link(&kOps), locals_(locals), body_(std::move(body)) {}
-    ~Awaiter() {
-      if (locals_ != nullptr) LocalNode::Unshare(locals_);
-    }
-
-    bool Ready() const { return false; }
-    Link* Start(Link* link) {
-      parent = link;
-      Swap();
-      auto& awaiter = body_.Begin();
-      return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
-    }
-    decltype(auto) TakeResult() { return body_.awaiter().TakeResult(); }
-
-   private:
-    void Swap() { std::swap(Loop::Current().CurrentTask().locals, locals_); }
-    static Link* Done(Link* link) {
-      static_cast<Awaiter*>(link)->Swap();
-      return link->parent;
-    }
-    static Unwound Stopped(Link* link) {
-      static_cast<Awaiter*>(link)->Swap();
-      return {link->parent, true};
-    }
-    static constexpr LinkOps kOps = {&Done, &Stopped, false, "TaskLocal::With"};
-
-    LocalNode* locals_;
-    BodyHolder<B> body_;
-  };
-
-  Awaiter MakeAwaiter() && {
-    return Awaiter(std::exchange(locals_, nullptr), std::move(body_));
-  }
+  decltype(auto) TakeResult() { return body_.TakeResult(); }
 
  private:
-  LocalNode* locals_;
-  B body_;
+  void Swap() {
+    LocalNode* mine = locals_.release();
+    locals_.reset(std::exchange(Loop::Current().CurrentTask().locals, mine));
+  }
+  static Link* Done(Link* link) {
+    static_cast<WithLocal*>(link)->Swap();
+    return link->parent;
+  }
+  static Unwound Stopped(Link* link) {
+    static_cast<WithLocal*>(link)->Swap();
+    return {link->parent, true};
+  }
+  static constexpr LinkOps kOps = {&Done, &Stopped, false, "TaskLocal::With"};
+
+  LocalOwner locals_;  // ours before and after, the task's meanwhile
+  BodyHolder<B> body_;
 };
 
 }  // namespace detail
@@ -144,11 +132,13 @@ class TaskLocal {
   // Runs `body` with the value set, and gives its result. Completes, fails and
   // is stopped as the body does.
   template <Body B>
-  [[nodiscard]] auto With(T value, B&& body) const {
-    detail::LocalNode* outer = detail::Loop::Current().CurrentTask().locals;
-    return detail::WithLocal<std::decay_t<B>>(
-        new detail::LocalValue<T>(this, outer, std::move(value)),
-        std::decay_t<B>(std::forward<B>(body)));
+  auto With(T value, B&& body) const {
+    using Stored = std::decay_t<B>;
+    return detail::Boundary<detail::WithLocal<Stored>, detail::LocalOwner,
+                            Stored>(
+        detail::LocalOwner(
+            new detail::LocalValue<T>(this, std::move(value))),
+        Stored(std::forward<B>(body)));
   }
 };
 

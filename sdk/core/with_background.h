@@ -50,8 +50,7 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
     set_.scope.Link(*host.loop(), host.scope, nullptr);
     background_.Begin(set_, &set_.scope, this);
     body_scope_.Enter(host);
-    auto& awaiter = body_.Begin();
-    return awaiter.Ready() ? this : StartAwaiter(awaiter, this);
+    return body_.Start(this);
   }
 
   FallibleOf<Result> TakeResult() {
@@ -77,7 +76,7 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
   static Link* Done(Link* link) {
     auto* self = static_cast<WithBackgroundAwaiter*>(link);
     if (self->body_scope_.linked()) {
-      Capture(self->slot_, self->body_.awaiter());
+      self->body_.CaptureInto(self->slot_);
       if (Failed(self->slot_)) {
         if (self->slot_.has_exception()) {
           self->failures_.Add(self->slot_.exception());
@@ -92,7 +91,8 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
 
   static Unwound Stopped(Link* link) {
     auto* self = static_cast<WithBackgroundAwaiter*>(link);
-    self->stopped_from_outside_ = self->body_scope_.due_from_outside();
+    self->stopped_from_outside_ = self->body_scope_.due_from_outside() ||
+                                  !self->body_scope_.cancelled();
     if (self->EndBackground()) return {nullptr, false};
     const bool goes_on = self->Conclude();
     return {self->parent, !goes_on};

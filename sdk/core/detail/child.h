@@ -8,6 +8,8 @@
 
 #include <concepts>
 #include <cstdint>
+#include <new>
+#include <optional>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -73,6 +75,8 @@ class ChildBase : public TaskNode, public Link {
 
   // Its body has ended by itself: well or not.
   virtual ChildEnd Complete() = 0;
+  // Destroys what was kept for it.
+  virtual void ReleaseCall() {}
   virtual void Destroy() = 0;
 
  private:
@@ -137,34 +141,88 @@ concept Startable =
     IsTask<std::invoke_result_t<std::decay_t<F>&,
                                 std::unwrap_ref_decay_t<Args>...>>::value;
 
-// Whether every parameter of a callable is taken by value, so that the lazy
-// task, once made, needs nothing else.
+// The parameters of a callable, where it has one signature.
 template <typename F>
-inline constexpr bool kTakesValues = false;
+struct ParametersOf {};
+template <typename F>
+  requires requires { &F::operator(); }
+struct ParametersOf<F> : ParametersOf<decltype(&F::operator())> {};
 template <typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (*)(Ps...)> =
-    (!std::is_reference_v<Ps> && ...);
+struct ParametersOf<R (*)(Ps...)> {
+  using Type = std::tuple<Ps...>;
+};
+template <typename R, typename... Ps>
+struct ParametersOf<R (*)(Ps...) noexcept> : ParametersOf<R (*)(Ps...)> {};
 template <typename C, typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (C::*)(Ps...)> =
-    (!std::is_reference_v<Ps> && ...);
+struct ParametersOf<R (C::*)(Ps...)> : ParametersOf<R (*)(Ps...)> {};
 template <typename C, typename R, typename... Ps>
-inline constexpr bool kTakesValues<R (C::*)(Ps...) const> =
-    (!std::is_reference_v<Ps> && ...);
+struct ParametersOf<R (C::*)(Ps...) const> : ParametersOf<R (*)(Ps...)> {};
+template <typename C, typename R, typename... Ps>
+struct ParametersOf<R (C::*)(Ps...) noexcept> : ParametersOf<R (*)(Ps...)> {};
+template <typename C, typename R, typename... Ps>
+struct ParametersOf<R (C::*)(Ps...) const noexcept>
+    : ParametersOf<R (*)(Ps...)> {};
 
-// A member function needs its object, which lives elsewhere only if it is
-// passed as a pointer.
+template <typename F>
+concept HasParameters = requires { typename ParametersOf<F>::Type; };
+
+template <typename... Ps>
+constexpr bool AllByValue(std::tuple<Ps...>*) {
+  return (!std::is_reference_v<Ps> && ...);
+}
+
+// Whether the lazy task, once made, needs nothing else: every parameter is
+// taken by value. A member function needs its object, which lives elsewhere
+// only if it is passed as a pointer.
 template <typename F, typename... Args>
 constexpr bool NothingToKeep() {
-  if constexpr (std::is_member_function_pointer_v<F>) {
-    return kTakesValues<F> &&
-           std::is_pointer_v<std::decay_t<
-               std::tuple_element_t<0, std::tuple<Args..., void>>>>;
-  } else if constexpr (std::is_pointer_v<F>) {
-    return kTakesValues<F>;
-  } else if constexpr (std::is_empty_v<F> && requires { &F::operator(); }) {
-    return kTakesValues<decltype(&F::operator())>;
-  } else {
+  if constexpr (!HasParameters<F>) {
     return false;
+  } else if constexpr (!AllByValue(
+                           static_cast<typename ParametersOf<F>::Type*>(
+                               nullptr))) {
+    return false;
+  } else if constexpr (std::is_member_function_pointer_v<F>) {
+    return std::is_pointer_v<
+        std::decay_t<std::tuple_element_t<0, std::tuple<Args..., void>>>>;
+  } else {
+    return std::is_pointer_v<F> || std::is_empty_v<F>;
+  }
+}
+
+// Whether a reference parameter refers to the argument itself, and not to a
+// temporary that is made from it and gone before the task runs.
+template <typename Parameter, typename Argument>
+inline constexpr bool kRefersToArgument =
+    !std::is_reference_v<Parameter> ||
+    std::is_convertible_v<
+        std::remove_reference_t<std::unwrap_ref_decay_t<Argument>>*,
+        std::remove_reference_t<Parameter>*>;
+
+template <typename... Ps, typename... Args>
+constexpr bool AllReferToArguments(std::tuple<Ps...>*, std::tuple<Args...>*) {
+  if constexpr (sizeof...(Ps) == sizeof...(Args)) {
+    return (kRefersToArgument<Ps, Args> && ...);
+  } else {
+    return true;  // defaults can't be seen; a mismatch is told elsewhere
+  }
+}
+
+template <typename F, typename... Args>
+constexpr bool ReferencesAreSafe() {
+  if constexpr (!HasParameters<F>) {
+    return true;
+  } else {
+    using Parameters = typename ParametersOf<F>::Type*;
+    if constexpr (std::is_member_function_pointer_v<F>) {
+      return []<typename Object, typename... Rest>(std::tuple<Object, Rest...>*) {
+        return AllReferToArguments(static_cast<Parameters>(nullptr),
+                                   static_cast<std::tuple<Rest...>*>(nullptr));
+      }(static_cast<std::tuple<Args...>*>(nullptr));
+    } else {
+      return AllReferToArguments(static_cast<Parameters>(nullptr),
+                                 static_cast<std::tuple<Args...>*>(nullptr));
+    }
   }
 }
 
@@ -217,8 +275,7 @@ class PlainChild final : public ChildWithResult<R> {
   void Destroy() override { delete this; }
 };
 
-// The callable and the arguments, a base so that they are there before the task
-// is made from them and go after it.
+// The callable and the arguments.
 template <typename F, typename... Args>
 struct KeptCall {
   template <typename G, typename... As>
@@ -245,22 +302,37 @@ struct KeptCall {
   std::tuple<Args...> arguments;
 };
 
+// A base, so that the call is there before the task is made from it.
+template <typename F, typename... Args>
+struct CallHolder {
+  std::optional<KeptCall<F, Args...>> call;
+};
+
 template <typename R, typename F, typename... Args>
-class KeepingChild final : private KeptCall<F, Args...>,
+class KeepingChild final : private CallHolder<F, Args...>,
                            public ChildWithResult<R> {
  public:
   static void* operator new(size_t size) { return AllocateFrame(size); }
   static void operator delete(void* p, size_t size) noexcept {
     ReleaseFrame(p, size);
   }
+  // For what is aligned beyond what frames are.
+  static void* operator new(size_t size, std::align_val_t alignment) {
+    return ::operator new(size, alignment);
+  }
+  static void operator delete(void* p, std::align_val_t alignment) noexcept {
+    ::operator delete(p, alignment);
+  }
 
   template <typename G, typename... As>
   KeepingChild(TaskName name, G&& callable, As&&... args)
-      : KeptCall<F, Args...>(std::in_place, std::forward<G>(callable),
-                             std::forward<As>(args)...),
-        ChildWithResult<R>(std::move(name), this->MakeTask()) {}
+      : CallHolder<F, Args...>{std::optional<KeptCall<F, Args...>>(
+            std::in_place, std::in_place, std::forward<G>(callable),
+            std::forward<As>(args)...)},
+        ChildWithResult<R>(std::move(name), this->call->MakeTask()) {}
 
  private:
+  void ReleaseCall() override { this->call.reset(); }
   void Destroy() override { delete this; }
 };
 
@@ -269,6 +341,11 @@ auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
   using Callable = std::decay_t<F>;
   using R = typename IsTask<std::invoke_result_t<
       Callable&, std::unwrap_ref_decay_t<Args>...>>::Result;
+  static_assert(
+      ReferencesAreSafe<Callable, std::decay_t<Args>...>(),
+      "a reference parameter of the task would refer to a temporary that is "
+      "gone when it runs; pass an object of the parameter's own type, such as "
+      "std::string for a literal");
   if constexpr (NothingToKeep<Callable, Args...>()) {
     return new PlainChild<R>(
         std::move(name),
@@ -283,15 +360,11 @@ auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
 
 // The type of a callable's last parameter.
 template <typename F>
-struct LastParameter : LastParameter<decltype(&F::operator())> {};
-template <typename R, typename... Ps>
-struct LastParameter<R (*)(Ps...)> {
-  using Type = std::tuple_element_t<sizeof...(Ps) - 1, std::tuple<Ps...>>;
+struct LastParameter {
+  using Parameters = typename ParametersOf<F>::Type;
+  using Type =
+      std::tuple_element_t<std::tuple_size_v<Parameters> - 1, Parameters>;
 };
-template <typename R, typename C, typename... Ps>
-struct LastParameter<R (C::*)(Ps...)> : LastParameter<R (*)(Ps...)> {};
-template <typename R, typename C, typename... Ps>
-struct LastParameter<R (C::*)(Ps...) const> : LastParameter<R (*)(Ps...)> {};
 
 }  // namespace detail
 }  // namespace braid

@@ -1,6 +1,32 @@
 #include "braid/core/detail/link.h"
 
+#include <exception>
+#include <string>
+#include <utility>
+
 namespace braid::detail {
+void DestructorThrew() noexcept {
+  std::string text =
+      "a destructor threw while its coroutine was being ended early, where "
+      "nothing can catch that; make it not throw: ";
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    text += e.what();
+  } catch (...) {
+    text += "not a std::exception";
+  }
+  CheckFailed(text.c_str(), std::source_location::current());
+}
+
+void PromiseBase::Destroy() noexcept {
+  if (owner != nullptr) std::exchange(owner, nullptr)->child = nullptr;
+  try {
+    handle().destroy();
+  } catch (...) {  // a parameter; a local's comes through unhandled_exception()
+    DestructorThrew();
+  }
+}
 
 std::coroutine_handle<> ContinueAtBoundary(Link* link) {
   while (link != nullptr) {

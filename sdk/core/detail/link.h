@@ -62,6 +62,9 @@ struct FrameOwner {
   PromiseBase* child = nullptr;
 };
 
+// Ends the program because of the exception being handled.
+[[noreturn]] void DestructorThrew() noexcept;
+
 // The part of every Task's promise that does not depend on the result's type.
 // Its address is the coroutine's Link.
 class PromiseBase : public Link {
@@ -69,11 +72,8 @@ class PromiseBase : public Link {
   PromiseBase() : Link(nullptr) {}
 
   // Destroys the frame this promise lives in. Destructors of its locals run;
-  // one that throws ends the program.
-  void Destroy() noexcept {
-    if (owner != nullptr) owner->child = nullptr;
-    handle().destroy();
-  }
+  // one that throws ends the program, naming the task.
+  void Destroy() noexcept;
 
   // Valid because every promise type begins with its PromiseBase and is aligned
   // like it (asserted in task.h).
@@ -81,7 +81,8 @@ class PromiseBase : public Link {
     return std::coroutine_handle<PromiseBase>::from_promise(*this);
   }
 
-  FrameOwner* owner = nullptr;    // nullptr until it is awaited
+  // nullptr until it is awaited, and while it is being destroyed early.
+  FrameOwner* owner = nullptr;
   std::source_location location;  // of the await it is suspended in
 };
 

@@ -1,6 +1,6 @@
 #include "braid/core/detail/loop.h"
 
-#include <algorithm>
+#include <random>
 #include <utility>
 
 #include "braid/core/detail/link.h"
@@ -17,11 +17,36 @@ void FramePool::Trim() noexcept {
   cached_bytes_ = 0;
 }
 
+class Loop::Shuffle {
+ public:
+  explicit Shuffle(uint64_t seed) : random_(seed) {}
+
+  // Takes up to `limit` tasks off the queue, in random order. Fisher-Yates with
+  // an explicit generator: std::shuffle's result is not the same in every
+  // standard library.
+  std::vector<TaskNode*>& TakeBatch(TaskNode*& head, int limit) {
+    batch_.clear();
+    for (; head != nullptr && limit > 0; --limit) {
+      batch_.push_back(head);
+      head = head->next_ready;
+    }
+    for (size_t i = batch_.size(); i > 1; --i) {
+      std::swap(batch_[i - 1], batch_[random_() % i]);
+    }
+    return batch_;
+  }
+
+ private:
+  std::mt19937_64 random_;  // lint: allow(random): seeded by the options
+  std::vector<TaskNode*> batch_;
+};
+
 Loop::Loop(Driver& driver, LoopOptions options)
-    : driver_(driver),
-      turn_time_(driver.Now()),
-      options_(options),
-      shuffle_(options.shuffle_seed.value_or(0)) {}
+    : driver_(driver), turn_time_(driver.Now()), options_(options) {
+  if (options.shuffle_seed.has_value()) {
+    shuffle_ = std::make_unique<Shuffle>(*options.shuffle_seed);
+  }
+}
 
 Loop::~Loop() {
   while (!locals_.empty()) {
@@ -50,7 +75,7 @@ bool Loop::Turn() {
     stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
   if (cancels_pending_) [[unlikely]]
     SpreadPending();
-  if (options_.shuffle_seed.has_value()) {
+  if (shuffle_ != nullptr) {
     RunShuffled(kTurnBudget);
   } else {
     int budget = kTurnBudget;
@@ -80,21 +105,14 @@ void Loop::RunTask(TaskNode* task) {
   current_ = nullptr;
 }
 
-// Takes what is ready now as one batch and runs it in random order; what
-// becomes ready meanwhile waits for the next.
+// What becomes ready while a batch runs waits for the next.
 void Loop::RunShuffled(int budget) {
   while (ready_head_ != nullptr && budget > 0) {
-    batch_.clear();
-    for (; ready_head_ != nullptr && budget > 0; --budget) {
-      batch_.push_back(ready_head_);
-      ready_head_ = ready_head_->next_ready;
-    }
+    const std::vector<TaskNode*>& batch =
+        shuffle_->TakeBatch(ready_head_, budget);
     if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
-    // Fisher-Yates with an explicit generator: std::shuffle's result is not the
-    // same in every standard library.
-    for (size_t i = batch_.size(); i > 1; --i)
-      std::swap(batch_[i - 1], batch_[shuffle_() % i]);
-    for (TaskNode* task : batch_) RunTask(task);
+    budget -= static_cast<int>(batch.size());
+    for (TaskNode* task : batch) RunTask(task);
   }
 }
 

@@ -11,9 +11,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
-#include <random>
-#include <thread>
+#include <string_view>
 #include <vector>
 
 #include "braid/core/check.h"
@@ -176,7 +176,7 @@ class Loop {
   }
   // Counts one operation that was ready at once. False: the task should go to
   // the back of the queue.
-  bool TakeReady() { return --ready_left_ > 0; }
+  bool TakeReady() { return ready_left_-- > 0; }
 
   TimerQueue& timers() { return timers_; }
   FramePool& frames() { return frames_; }
@@ -222,6 +222,9 @@ class Loop {
     Scope* cursor;
   };
 
+  // What runs ready tasks in an order drawn from a seed.
+  class Shuffle;
+
   struct Local {
     const void* key;
     void* value;
@@ -256,8 +259,7 @@ class Loop {
   Scope* root_ = nullptr;
   std::atomic<InboxNode*> inbox_ = nullptr;
   LoopOptions options_;
-  std::mt19937_64 shuffle_;
-  std::vector<TaskNode*> batch_;
+  std::unique_ptr<Shuffle> shuffle_;  // nullptr without a seed
   LoopStats stats_;
   uint64_t next_task_id_ = 1;
   uint64_t held_ = 0;
@@ -290,7 +292,7 @@ inline void* AllocateFrame(size_t size) {
                         FramePool::kGranule);
 }
 
-inline void ReleaseFrame(void* p, size_t size) noexcept {
+inline void ReleaseFrame(void* p, [[maybe_unused]] size_t size) noexcept {
 #if BRAID_FRAME_POOL_ENABLED
   if (Loop* loop = current_loop; loop != nullptr && size <= FramePool::kLargest)
       [[likely]] {

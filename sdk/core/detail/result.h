@@ -4,7 +4,7 @@
 #ifndef BRAID_CORE_DETAIL_RESULT_H_
 #define BRAID_CORE_DETAIL_RESULT_H_
 
-#include <optional>
+#include <functional>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -36,10 +36,27 @@ using ValueOf = typename ResultTraits<R>::Value;
 template <typename R>
 inline constexpr bool kFallible = ResultTraits<R>::kFallible;
 
+// What stands for a V in a container: for nothing a std::monostate, for a
+// reference a std::reference_wrapper.
+template <typename V>
+struct RegularFor {
+  using Type = V;
+};
+template <>
+struct RegularFor<void> {
+  using Type = std::monostate;
+};
+template <typename V>
+struct RegularFor<V&> {
+  using Type = std::reference_wrapper<V>;
+};
+template <typename V>
+using Regular = typename RegularFor<V>::Type;
+
 // absl::Status for nothing, absl::StatusOr<V> for a V.
 template <typename V>
 struct FallibleFor {
-  using Type = absl::StatusOr<V>;
+  using Type = absl::StatusOr<Regular<V>>;
 };
 template <>
 struct FallibleFor<void> {
@@ -48,9 +65,6 @@ struct FallibleFor<void> {
 template <typename R>
 using FallibleOf = typename FallibleFor<ValueOf<R>>::Type;
 
-// A place in a tuple or vector for a value that may be void.
-template <typename V>
-using Regular = std::conditional_t<std::is_void_v<V>, std::monostate, V>;
 
 // The error in a slot's value: OK where there is none, or where R can't carry
 // one.

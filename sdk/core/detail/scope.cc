@@ -35,8 +35,9 @@ std::string CancelCause::ToString() const {
 namespace detail {
 
 void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
-  Check(loop_ == nullptr,
+  Check(!entered_,
         "a cancel scope is entered twice; make a new one for each use");
+  entered_ = true;
   loop_ = &loop;
   parent_ = parent;
   owner_ = owner;
@@ -113,8 +114,9 @@ void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
 }
 
 void Scope::SetDeadline(Time deadline) {
+  const bool too_late = loop_ != nullptr && cancel_called();
   deadline_ = deadline;
-  if (loop_ == nullptr || cancelled_) return;
+  if (loop_ == nullptr || too_late) return;
   loop_->timers_.Remove(*this);
   if (deadline != kNever) ArmDeadline(loop_->Now());
 }
@@ -139,11 +141,15 @@ void Scope::SetShield(bool shield) {
   if (!due_ && due_from_outside()) loop_->StartCancel(this);
 }
 
-bool Scope::cancel_called() const {
-  if (cancelled_) return true;
-  if (deadline_ == kNever) return false;
-  const Loop* loop = loop_ != nullptr ? loop_ : current_loop;
-  return loop != nullptr && deadline_ <= loop->Now();
+bool Scope::cancel_called() {
+  const bool ended = entered_ && loop_ == nullptr;
+  if (!cancelled_ && deadline_ != kNever && !ended) {
+    const Loop* loop = loop_ != nullptr ? loop_ : current_loop;
+    if (loop != nullptr && deadline_ <= loop->Now()) {
+      Cancel(CancelCause::Source::kDeadline);
+    }
+  }
+  return cancelled_;
 }
 
 bool Scope::DueSlow() const {
@@ -157,8 +163,11 @@ bool Scope::DueSlow() const {
 void Scope::MakeDue() {
   due_ = true;
   ++loop_->stats_.cancels_delivered;
-  if (owner_ != nullptr && owner_->scope == this && owner_->parked != nullptr)
-    owner_->parked->Cancel();
+  if (owner_ == nullptr || owner_->scope != this) return;
+  // Taken out first: it is asked once, however often a shield makes this node
+  // due again.
+  OperationBase* parked = std::exchange(owner_->parked, nullptr);
+  if (parked != nullptr) parked->Cancel();
 }
 
 std::optional<CancelCause> Scope::cause() const {

@@ -89,7 +89,8 @@ class Scope : private Timer {
   bool shield() const { return shield_; }
 
   // Whether it was cancelled itself, or its deadline has passed.
-  bool cancel_called() const;
+  // A deadline seen to have passed cancels, so that the answer stays true.
+  bool cancel_called();
   // As cancel_called(), without a look at the clock.
   bool cancelled() const { return cancelled_; }
   // Whether what runs in this node has to stop at its next checkpoint. The flag
@@ -147,6 +148,7 @@ class Scope : private Timer {
   bool cancelled_ = false;
   bool due_ = false;
   bool caught_ = false;
+  bool entered_ = false;
   bool stop_requested_ = false;
 };
 

@@ -123,17 +123,28 @@ class Slot<void> {
 // Moves the result of a completed awaiter into `slot`, an exception included.
 template <typename T, typename Awaiter>
 void Capture(Slot<T>& slot, Awaiter& awaiter) {
-  if constexpr (requires {
-                  awaiter.slot();
-                }) {  // a Task's awaiter: no need to throw in order to look
-    if (awaiter.slot()->has_exception()) {
-      slot.SetException(std::move(awaiter.slot()->exception()));
-    } else if constexpr (std::is_void_v<T>) {
-      slot.SetValue();
-    } else {
-      slot.SetValue(awaiter.slot()->Take());
+  if constexpr (requires { awaiter.slot(); }) {
+    // A Task's awaiter: no need to throw in order to look.
+    Slot<T>& from = *awaiter.slot();
+    if (from.has_exception()) {
+      return slot.SetException(std::move(from.exception()));
     }
-    return;
+    if constexpr (std::is_void_v<T>) {
+      return slot.SetValue();
+    } else if constexpr (std::is_reference_v<T> ||
+                         std::is_nothrow_move_constructible_v<T>) {
+      return slot.SetValue(from.Take());
+    }
+  }
+  if constexpr (noexcept(awaiter.TakeResult()) &&
+                (std::is_void_v<T> || std::is_reference_v<T> ||
+                 std::is_nothrow_move_constructible_v<T>)) {
+    if constexpr (std::is_void_v<T>) {
+      awaiter.TakeResult();
+      return slot.SetValue();
+    } else {
+      return slot.SetValue(awaiter.TakeResult());
+    }
   }
   struct Context {
     Slot<T>& slot;

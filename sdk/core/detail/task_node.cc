@@ -1,9 +1,21 @@
 #include "braid/core/detail/task_node.h"
 
+#include <cstring>
+
 #include "braid/core/detail/loop.h"
 #include "braid/core/task_local.h"
 
-namespace braid::detail {
+namespace braid {
+
+const char* TaskName::Copy(std::string_view name) {
+  char* copy = new char[name.size()];
+  std::memcpy(copy, name.data(), name.size());
+  return copy;
+}
+
+void TaskName::Free(const char* copy) noexcept { delete[] copy; }
+
+namespace detail {
 
 void TaskNode::Start(Loop& on, Scope* parent, Link* first) {
   id = on.next_task_id_++;
@@ -27,4 +39,5 @@ void TaskNode::End() {
   own.Unlink();
 }
 
-}  // namespace braid::detail
+}  // namespace detail
+}  // namespace braid

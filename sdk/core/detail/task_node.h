@@ -9,7 +9,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,17 +38,14 @@ class TaskName {
         owned_(std::exchange(other.owned_, false)) {}
   TaskName& operator=(TaskName&&) = delete;
   ~TaskName() {
-    if (owned_) delete[] data_;
+    if (owned_) Free(data_);
   }
 
   std::string_view view() const { return {data_, size_}; }
 
  private:
-  static const char* Copy(std::string_view name) {
-    char* copy = new char[name.size()];
-    std::memcpy(copy, name.data(), name.size());
-    return copy;
-  }
+  static const char* Copy(std::string_view name);
+  static void Free(const char* copy) noexcept;
 
   const char* data_;
   uint32_t size_;

@@ -30,6 +30,12 @@ GroupError::GroupError(std::vector<std::exception_ptr> exceptions,
 
 namespace detail {
 
+bool TaskSet::Contains(const TaskNode& task) const {
+  const Scope* node = task.scope;
+  while (node != nullptr && node->parent() != &scope) node = node->parent();
+  return node != nullptr && node->owner() != nullptr && node->owner() != host;
+}
+
 absl::Status Failures::Take() {
   if (exceptions_.empty()) {
     absl::Status first = std::move(statuses_.front());

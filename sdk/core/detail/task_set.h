@@ -74,14 +74,25 @@ class TaskSet {
   }
 
   void Started() { ++live; }
-  // A task of the set has ended. `stopped`: by cancellation.
-  void Ended(bool stopped) {
-    if (stopped && scope.due_from_outside()) stopped_from_outside = true;
+  // A task of the set has ended. `stopped`: by cancellation; `alone`: it was
+  // cancelled itself.
+  void Ended(bool stopped, bool alone = false) {
+    if (stopped && !alone) NoteStop();
     if (--live == 0 && waiting) {
       waiting = false;
       host->loop()->Enqueue(host);
     }
   }
+
+  // Something that runs in the set was stopped. What neither it nor the set was
+  // cancelled for came from outside, also where a shield hides that by now.
+  void NoteStop() {
+    if (!scope.cancelled() || scope.due_from_outside())
+      stopped_from_outside = true;
+  }
+
+  // Whether `task` belongs to the set: it, or a task that it runs inside.
+  bool Contains(const TaskNode& task) const;
 
   // Parks the host at `link` until no task is left. False: none is.
   bool WaitAt(Link* link) {
@@ -136,12 +147,11 @@ class Leg : public TaskNode, public Link {
   static Link* First(Link* link) {
     auto* self = static_cast<Leg*>(link);
     self->ops = &kRunOps;
-    auto& awaiter = self->body_.Begin();
-    return awaiter.Ready() ? self : StartAwaiter(awaiter, self);
+    return self->body_.Start(self);
   }
   static Link* Done(Link* link) {
     auto* self = static_cast<Leg*>(link);
-    Capture(self->slot_, self->body_.awaiter());
+    self->body_.CaptureInto(self->slot_);
     if (!Failed(self->slot_)) {
       self->Finish(LegObserver::End::kValue, absl::OkStatus(), nullptr);
     } else if (self->slot_.has_exception()) {

@@ -1,0 +1,191 @@
+// No operation of this folder allocates: neither one that is ready at once nor
+// one that waits. Replaces the global operator new, so nothing else is here.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "braid/core/core.h"
+#include "braid/sync/run_test_body.h"
+#include "braid/sync/sync.h"
+#include "gtest/gtest-spi.h"
+#include "gtest/gtest.h"
+
+namespace {
+
+uint64_t allocations = 0;
+
+void* CountedAllocate(size_t size) {
+  ++allocations;
+  void* p = std::malloc(size);
+  if (p == nullptr) std::abort();
+  return p;
+}
+
+}  // namespace
+
+void* operator new(size_t size) { return CountedAllocate(size); }
+void* operator new[](size_t size) { return CountedAllocate(size); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t) noexcept { std::free(p); }
+
+namespace braid {
+namespace {
+
+constexpr int kRounds = 1000;  // of each task
+
+// Tick() is called in every round. From the time when everything has been used
+// once until the end comes near, nothing may allocate.
+class Meter {
+ public:
+  ~Meter() {
+    EXPECT_GE(ticks_, kEnd);
+    EXPECT_EQ(at_end_ - at_begin_, 0u);
+  }
+  void Tick() {
+    ++ticks_;
+    if (ticks_ == kBegin) at_begin_ = allocations;
+    if (ticks_ == kEnd) at_end_ = allocations;
+  }
+
+ private:
+  static constexpr int kBegin = 100;
+  static constexpr int kEnd = kRounds - 100;
+  int ticks_ = 0;
+  uint64_t at_begin_ = 0;
+  uint64_t at_end_ = 0;
+};
+
+TEST(AllocationTest, TheMeterMeasures) {
+  EXPECT_NONFATAL_FAILURE(
+      {
+        Meter meter;
+        for (int i = 0; i < kRounds; ++i) {
+          meter.Tick();
+          ::operator delete(::operator new(1));
+        }
+      },
+      "at_end_ - at_begin_");
+}
+
+TEST(AllocationTest, Mutex) {
+  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+    Meter meter;
+    Mutex mutex;
+    for (int task = 0; task < 2; ++task) {
+      group.Start("task", [&]() -> Task<void> {
+        for (int i = 0; i < kRounds; ++i) {
+          Mutex::Guard guard = co_await mutex.Lock();
+          co_await Checkpoint();
+          meter.Tick();
+        }
+      });
+    }
+    co_return co_await group.Join();
+  });
+}
+
+TEST(AllocationTest, Semaphore) {
+  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+    Meter meter;
+    Semaphore semaphore(2);
+    for (int task = 0; task < 3; ++task) {
+      group.Start("task", [&]() -> Task<void> {
+        for (int i = 0; i < kRounds; ++i) {
+          Semaphore::Permit permit = co_await semaphore.Acquire();
+          co_await Checkpoint();
+          meter.Tick();
+        }
+      });
+    }
+    co_return co_await group.Join();
+  });
+}
+
+TEST(AllocationTest, CapacityLimiter) {
+  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+    Meter meter;
+    CapacityLimiter limiter(2);
+    for (int task = 0; task < 3; ++task) {
+      group.Start("task", [&]() -> Task<void> {
+        for (int i = 0; i < kRounds; ++i) {
+          CapacityLimiter::Token token = co_await limiter.Acquire();
+          co_await Checkpoint();
+          meter.Tick();
+        }
+      });
+    }
+    co_return co_await group.Join();
+  });
+}
+
+TEST(AllocationTest, ConditionAndEvent) {
+  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+    Meter meter;
+    Mutex mutex;
+    Condition turned;
+    int turn = 0;
+    for (int task = 0; task < 2; ++task) {
+      group.Start("task", [&, task]() -> Task<void> {
+        Mutex::Guard guard = co_await mutex.Lock();
+        for (int i = 0; i < kRounds; ++i) {
+          while (turn != task) co_await turned.Wait(guard);
+          turn = 1 - task;
+          turned.Notify();
+          Event event;
+          event.Set();
+          co_await event.Wait();
+          meter.Tick();
+        }
+      });
+    }
+    co_return co_await group.Join();
+  });
+}
+
+TEST(AllocationTest, Watch) {
+  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+    Meter meter;
+    Watch<int> watch(0);
+    group.Start("reader", [&]() -> Task<void> {
+      Watch<int>::Reader reader = watch.Subscribe();
+      while (co_await reader.Next()) meter.Tick();
+    });
+    for (int i = 0; i < kRounds; ++i) {
+      watch.Set(i);
+      co_await Checkpoint();
+    }
+    watch.Close();
+    co_return co_await group.Join();
+  });
+}
+
+TEST(AllocationTest, Channel) {
+  for (size_t capacity : {0, 1, 64}) {
+    SCOPED_TRACE(capacity);
+    RunInOrder([capacity](TaskGroup& group) -> Task<absl::Status> {
+      Meter meter;
+      auto [sender, receiver] = MakeChannel<std::string>(capacity);
+      group.Start("sender", [&]() -> Task<absl::Status> {
+        std::string item(1000, 'x');
+        for (int i = 0; i < kRounds; ++i) {
+          co_await OrReturn(sender.Send(std::move(item)));
+        }
+        co_return absl::OkStatus();
+      });
+      for (int i = 0; i < kRounds; ++i) {
+        co_await OrReturn(receiver.Receive());
+        meter.Tick();
+      }
+      co_return co_await group.Join();
+    });
+  }
+}
+
+}  // namespace
+}  // namespace braid

@@ -1,0 +1,124 @@
+#include "braid/sync/capacity_limiter.h"
+
+#include <algorithm>
+
+#include "absl/container/flat_hash_map.h"
+#include "braid/core/check.h"
+
+namespace braid {
+
+// Everybody who has a token or waits for one.
+struct CapacityLimiter::Borrowers {
+  static constexpr uint64_t kWaiting = 0;
+
+  // With the place in the order in which tokens were given.
+  absl::flat_hash_map<Borrower, uint64_t> places;
+  uint64_t last_place = kWaiting;
+};
+
+CapacityLimiter::CapacityLimiter(size_t total)
+    : total_(total), borrowers_(std::make_unique<Borrowers>()) {}
+
+CapacityLimiter::~CapacityLimiter() {
+  detail::Check(borrowed_ == 0,
+                "a capacity limiter is destroyed while tokens are borrowed; "
+                "let it outlive them");
+}
+
+std::optional<CapacityLimiter::Token> CapacityLimiter::TryAcquire() {
+  return TryAcquireFor({detail::Loop::Current().CurrentTask().id, nullptr});
+}
+
+std::optional<CapacityLimiter::Token> CapacityLimiter::TryAcquireOnBehalfOf(
+    const void* borrower) {
+  detail::Check(borrower != nullptr, kNoBorrower);
+  return TryAcquireFor({0, borrower});
+}
+
+std::optional<CapacityLimiter::Token> CapacityLimiter::TryAcquireFor(
+    Borrower borrower) {
+  home_.CheckHere();
+  if (!TryTake(borrower)) return std::nullopt;
+  return Token(this, borrower);
+}
+
+bool CapacityLimiter::TryTake(Borrower borrower) {
+  detail::Check(!borrowers_->places.contains(borrower),
+                "a borrower acquires a second token of a capacity limiter; "
+                "release the first, or acquire on behalf of another object");
+  if (borrowed_ >= total_) return false;
+  Lend(borrower);
+  return true;
+}
+
+void CapacityLimiter::Return(Borrower borrower) {
+  home_.CheckHere();
+  borrowers_->places.erase(borrower);
+  --borrowed_;
+  HandOut();
+}
+
+void CapacityLimiter::SetTotal(size_t total) {
+  home_.CheckHere();
+  total_ = total;
+  HandOut();
+}
+
+void CapacityLimiter::HandOut() {
+  while (borrowed_ < total_ && !waiters_.empty()) {
+    auto& waiter = static_cast<AcquireOp&>(waiters_.PopFront());
+    if (waiter.task()->due()) {
+      borrowers_->places.erase(waiter.borrower_);
+      waiter.Stop();
+    } else {
+      Lend(waiter.borrower_);
+      waiter.Complete();
+    }
+  }
+}
+
+void CapacityLimiter::Lend(Borrower borrower) {
+  borrowers_->places[borrower] = ++borrowers_->last_place;
+  ++borrowed_;
+}
+
+ptrdiff_t CapacityLimiter::available() const {
+  if (total_ < borrowed_) return -static_cast<ptrdiff_t>(borrowed_ - total_);
+  return static_cast<ptrdiff_t>(
+      std::min<size_t>(total_ - borrowed_, PTRDIFF_MAX));
+}
+
+CapacityLimiter::Statistics CapacityLimiter::statistics() const {
+  // Sorted afterwards, because the map has no order of its own.
+  std::vector<std::pair<uint64_t, Borrower>> holders;
+  for (const auto& [borrower, place] : borrowers_->places) {
+    if (place != Borrowers::kWaiting) holders.emplace_back(place, borrower);
+  }
+  std::sort(holders.begin(), holders.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  Statistics statistics{total_, borrowed_, {}, waiters_.Count()};
+  for (const auto& [place, borrower] : holders) {
+    statistics.borrowers.push_back(borrower);
+  }
+  return statistics;
+}
+
+bool CapacityLimiter::AcquireOp::Try() {
+  limiter_->home_.Enter();
+  borrower_ = object_ != nullptr
+                  ? Borrower{0, object_}
+                  : Borrower{detail::Loop::Current().CurrentTask().id, nullptr};
+  return limiter_->TryTake(borrower_);
+}
+
+void CapacityLimiter::AcquireOp::Suspend() {
+  limiter_->borrowers_->places[borrower_] = Borrowers::kWaiting;
+  WaitIn(limiter_->waiters_);
+}
+
+void CapacityLimiter::AcquireOp::Cancel() noexcept {
+  limiter_->borrowers_->places.erase(borrower_);
+  WaitOperation::Cancel();
+}
+
+}  // namespace braid

@@ -1,0 +1,17 @@
+#include "braid/sync/detail/wait_queue.h"
+
+namespace braid::detail {
+
+void Home::Settle() {
+  if (home_ != nullptr) WrongThread();
+  home_ = &current_loop;
+}
+
+void Home::WrongThread() {
+  Check(false,
+        "a synchronization primitive of one loop is used from another thread; "
+        "hand the work to the thread that awaited it first");
+  __builtin_unreachable();
+}
+
+}  // namespace braid::detail

@@ -1,0 +1,201 @@
+#include "braid/sync/watch.h"
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "braid/core/core.h"
+#include "braid/sync/run_test_body.h"
+#include "gtest/gtest.h"
+
+namespace braid {
+namespace {
+
+using namespace std::chrono_literals;
+
+Task<void> Follow(Watch<int>::Reader reader, std::vector<int>& seen) {
+  while (std::optional<int> value = co_await reader.Next()) {
+    seen.push_back(*value);
+  }
+}
+
+TEST(WatchTest, ReadersGetTheLatestValueAndTheLastOne) {
+  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    std::optional<Watch<int>> watch(1);
+    std::vector<int> seen;
+    std::vector<int> also_seen;
+    group.Start("reader", Follow, watch->Subscribe(), std::ref(seen));
+    group.Start("reader", Follow, watch->Subscribe(), std::ref(also_seen));
+    co_await OthersWait();
+    EXPECT_EQ(watch->statistics().readers, 2u);
+    EXPECT_EQ(watch->statistics().tasks_waiting, 2u);
+    watch->Set(2);
+    co_await OthersWait();
+    watch->Set(3);
+    watch->Set(4);  // 3 is skipped
+    co_await OthersWait();
+    watch->Set(5);
+    watch->Close();
+    EXPECT_TRUE(watch->closed());
+    EXPECT_TRUE(watch->statistics().closed);
+    EXPECT_EQ(watch->statistics().values, 5u);
+    co_await OrReturn(group.Join());
+    EXPECT_EQ(seen, (std::vector{1, 2, 4, 5}));
+    EXPECT_EQ(also_seen, seen);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, AReaderOutlivesTheWatch) {
+  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    std::optional<Watch<int>> watch(1);
+    Watch<int>::Reader late = watch->Subscribe();
+    std::vector<int> seen;
+    group.Start("reader", Follow, watch->Subscribe(), std::ref(seen));
+    co_await OthersWait();
+    watch.reset();
+    co_await OrReturn(group.Join());
+    EXPECT_EQ(seen, (std::vector{1}));
+    EXPECT_TRUE(late.changed());
+    EXPECT_EQ(late.Get(), 1);
+    EXPECT_EQ(co_await late.Next(), 1);
+    EXPECT_EQ(co_await late.Next(), std::nullopt);
+    EXPECT_EQ(co_await late.Next(), std::nullopt);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, MayBeSetWhereNoLoopRuns) {
+  Watch<std::string> watch("one");
+  watch.Set("two");
+  EXPECT_EQ(watch.Get(), "two");
+  RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+    Watch<std::string>::Reader reader = watch.Subscribe();
+    EXPECT_EQ(co_await reader.Next(), "two");
+    EXPECT_FALSE(reader.changed());
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, CopiesOfAReaderFollowEachForItself) {
+  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+    Watch<int> watch(1);
+    Watch<int>::Reader one = watch.Subscribe();
+    co_await one.Next();
+    Watch<int>::Reader two = one;
+    watch.Set(2);
+    EXPECT_EQ(co_await one.Next(), 2);
+    EXPECT_TRUE(two.changed());
+    EXPECT_EQ(co_await two.Next(), 2);
+    two = watch.Subscribe();
+    EXPECT_EQ(co_await two.Next(), 2);
+    EXPECT_EQ(watch.statistics().readers, 2u);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, UpdateChangesInPlace) {
+  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+    Watch<std::vector<int>> watch({1});
+    Watch<std::vector<int>>::Reader reader = watch.Subscribe();
+    co_await reader.Next();
+    watch.Update([](std::vector<int>& value) { value.push_back(2); });
+    EXPECT_EQ(co_await reader.Next(), (std::vector{1, 2}));
+    try {
+      watch.Update([](std::vector<int>&) { throw std::runtime_error("no"); });
+      ADD_FAILURE() << "it throws";
+    } catch (const std::runtime_error&) {
+    }
+    EXPECT_FALSE(reader.changed());
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, AWaitThatWasHandedAValueAndAnotherOneGivesTheNewer) {
+  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    Watch<int> watch(0);
+    Watch<int>::Reader reader = watch.Subscribe();
+    co_await reader.Next();
+    std::optional<int> got;
+    group.Start("reader",
+                [&]() -> Task<void> { got = co_await reader.Next(); });
+    co_await OthersWait();
+    watch.Set(1);
+    watch.Set(2);
+    watch.Close();
+    co_await OrReturn(group.Join());
+    EXPECT_EQ(got, 2);
+    EXPECT_EQ(co_await reader.Next(), std::nullopt);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, ManyTasksMayWaitOnOneReader) {
+  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    Watch<int> watch(0);
+    Watch<int>::Reader reader = watch.Subscribe();
+    co_await reader.Next();
+    int got = 0;
+    for (int i = 0; i < 3; ++i) {
+      group.Start("reader", [&]() -> Task<void> {
+        EXPECT_EQ(co_await reader.Next(), 1);
+        ++got;
+      });
+    }
+    co_await OthersWait();
+    watch.Set(1);
+    co_await OrReturn(group.Join());
+    EXPECT_EQ(got, 3);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchTest, WaitForLooksAtTheLatestFirst) {
+  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    Watch<int> watch(1);
+    Watch<int>::Reader reader = watch.Subscribe();
+    co_await reader.Next();
+    EXPECT_EQ(co_await reader.WaitFor([](int v) { return v == 1; }), 1)
+        << "also if it was seen before";
+    group.Start("writer", [&]() -> Task<void> {
+      for (int i = 2; i <= 5; ++i) {
+        co_await SleepFor(1s);
+        watch.Set(i);
+      }
+      watch.Close();
+    });
+    EXPECT_EQ(co_await reader.WaitFor([](int v) { return v >= 3; }), 3);
+    EXPECT_FALSE(reader.changed());
+    EXPECT_EQ(co_await reader.WaitFor([](int v) { return v > 5; }),
+              std::nullopt);
+    co_return co_await group.Join();
+  });
+}
+
+TEST(WatchTest, AStoppedWaitHasSeenNothing) {
+  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+    Watch<int> watch(1);
+    Watch<int>::Reader reader = watch.Subscribe();
+    CancelScope scope;
+    scope.Cancel();
+    EXPECT_FALSE((co_await scope.Run(reader.Next())).has_value());
+    EXPECT_TRUE(reader.changed());
+    EXPECT_EQ(co_await reader.Next(), 1);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(WatchDeathTest, AClosedWatchGetsNoValues) {
+  Watch<int> watch(1);
+  watch.Close();
+  watch.Close();
+  EXPECT_DEATH(watch.Set(2), "closed watch is given a value");
+  EXPECT_DEATH(watch.Update([](int& value) { ++value; }),
+               "closed watch is given a value");
+}
+
+}  // namespace
+}  // namespace braid
