@@ -1,0 +1,76 @@
+#include "braid/backend/backend.h"
+
+#include "braid/backend/io_operation.h"
+
+namespace braid {
+
+Descriptor::Descriptor(Backend& backend, IoKind kind) : backend_(&backend), kind_(kind) { ++backend.descriptors_; }
+
+Descriptor::~Descriptor() {
+  detail::Check(waiting[0] == nullptr && waiting[1] == nullptr,
+                "a descriptor goes while an operation waits on it; this is a bug in the backend");
+  --backend_->descriptors_;
+}
+
+void Descriptor::MarkReleased() {
+  released_ = true;
+  while (CloseOperation* waiter = close_waiters_.PopFront()) waiter->Complete();
+}
+
+std::string Descriptor::Describe() const {
+  switch (kind_) {
+    case IoKind::kUdp:
+      return peer.empty() ? "UDP socket " + local.ToString() : "UDP socket to " + peer.ToString();
+    case IoKind::kTcpListener:
+      return "TCP listener " + local.ToString();
+    case IoKind::kTcpStream:
+      return "TCP connection with " + peer.ToString();
+    case IoKind::kPollable:
+      return "file descriptor";
+  }
+  return "";
+}
+
+Chunk::Chunk(Descriptor& descriptor, std::unique_ptr<std::byte[]> memory, size_t size)
+    : descriptor_(&descriptor), memory_(std::move(memory)), size_(size) {
+  descriptor_->AddRef();
+  ++descriptor_->lent_chunks;
+}
+
+Chunk::~Chunk() {
+  if (descriptor_ == nullptr) return;
+  Backend& backend = descriptor_->backend();
+  backend.chunks().Return(std::move(memory_));
+  --descriptor_->lent_chunks;
+  backend.Replenish(*descriptor_);
+  descriptor_->DropRef();
+}
+
+Backend::~Backend() {
+  detail::Check(descriptors_ == 0, "a backend is destroyed before a socket or batch that uses it; destroy those first");
+}
+
+Backend& CurrentBackend() {
+  auto* backend = dynamic_cast<Backend*>(&detail::Loop::Current().driver());
+  detail::Check(backend != nullptr,
+                "the loop of this thread does no I/O (it is driven by VirtualTime); run on a backend, as from MakeBackend");
+  return *backend;
+}
+
+bool IoOperation::Try() {
+  Backend& backend = descriptor_->backend();
+  detail::Check(static_cast<Driver*>(&backend) == &detail::Loop::Current().driver(),
+                "a socket is used on another loop than the one it was made on; make it there");
+  return backend.Submit(*this);
+}
+
+void IoOperation::Cancel() noexcept { descriptor_->backend().Cancel(*this); }
+
+void CloseOperation::Suspend() { descriptor_->close_waiters_.PushBack(*this); }
+
+void CloseOperation::Cancel() noexcept {
+  descriptor_->close_waiters_.Remove(*this);
+  Stop();
+}
+
+}  // namespace braid

@@ -1,0 +1,66 @@
+// Sockets of the operating system, for the backends that use them: making, examining, and sending datagrams with the
+// addresses at both ends. Not for programs: those use sdk/net.
+
+#ifndef BRAID_BACKEND_POSIX_SOCKET_H_
+#define BRAID_BACKEND_POSIX_SOCKET_H_
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "braid/backend/backend.h"
+
+namespace braid::detail {
+
+// Owns a file descriptor.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~UniqueFd() { Reset(); }
+
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+  void Reset();
+
+ private:
+  int fd_ = -1;
+};
+
+// A non-blocking, close-on-exec socket as `request` describes it, bound and listening as far as that says so.
+absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request);
+
+// Checks that `fd` is a socket of that kind and makes it non-blocking. For kPollable: that it is open.
+absl::Status PrepareAdopted(int fd, IoKind kind);
+
+SocketInfo InspectSocket(int fd);
+SocketAddress LocalAddressOf(int fd);
+SocketAddress PeerAddressOf(int fd);
+
+// Whether datagrams that arrive at this socket have to say where they were sent to: it is bound to more than one address.
+bool WantsDestination(int fd, const SocketAddress& local);
+
+// Room for the ancillary data of one datagram: its destination.
+union DestinationControl {
+  cmsghdr header;  // aligns it
+  unsigned char bytes[CMSG_SPACE(sizeof(in6_pktinfo))];
+};
+
+// The address in the ancillary data of a received message, with the port of `bound`; empty if there is none.
+SocketAddress DestinationOf(const msghdr& message, const SocketAddress& bound);
+// Fills `control` so that `message` leaves from `source`.
+void SetSource(msghdr& message, DestinationControl& control, const SocketAddress& source);
+
+}  // namespace braid::detail
+
+#endif  // BRAID_BACKEND_POSIX_SOCKET_H_
