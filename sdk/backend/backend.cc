@@ -1,14 +1,19 @@
 #include "braid/backend/backend.h"
 
+#include "braid/backend/host.h"
 #include "braid/backend/io_operation.h"
 
 namespace braid {
 
-Descriptor::Descriptor(Backend& backend, IoKind kind) : backend_(&backend), kind_(kind) { ++backend.descriptors_; }
+Descriptor::Descriptor(Backend& backend, IoKind kind)
+    : backend_(&backend), kind_(kind) {
+  ++backend.descriptors_;
+}
 
 Descriptor::~Descriptor() {
   detail::Check(waiting[0] == nullptr && waiting[1] == nullptr,
-                "a descriptor goes while an operation waits on it; this is a bug in the backend");
+                "a descriptor goes while an operation waits on it; this is a "
+                "bug in the backend");
   --backend_->descriptors_;
 }
 
@@ -20,7 +25,8 @@ void Descriptor::MarkReleased() {
 std::string Descriptor::Describe() const {
   switch (kind_) {
     case IoKind::kUdp:
-      return peer.empty() ? "UDP socket " + local.ToString() : "UDP socket to " + peer.ToString();
+      return peer.empty() ? "UDP socket " + local.ToString()
+                          : "UDP socket to " + peer.ToString();
     case IoKind::kTcpListener:
       return "TCP listener " + local.ToString();
     case IoKind::kTcpStream:
@@ -31,7 +37,8 @@ std::string Descriptor::Describe() const {
   return "";
 }
 
-Chunk::Chunk(Descriptor& descriptor, std::unique_ptr<std::byte[]> memory, size_t size)
+Chunk::Chunk(Descriptor& descriptor, std::unique_ptr<std::byte[]> memory,
+             size_t size)
     : descriptor_(&descriptor), memory_(std::move(memory)), size_(size) {
   descriptor_->AddRef();
   ++descriptor_->lent_chunks;
@@ -46,21 +53,28 @@ Chunk::~Chunk() {
   descriptor_->DropRef();
 }
 
+Backend::Backend(std::shared_ptr<Host> host) : host_(std::move(host)) {}
+
 Backend::~Backend() {
-  detail::Check(descriptors_ == 0, "a backend is destroyed before a socket or batch that uses it; destroy those first");
+  detail::Check(descriptors_ == 0,
+                "a backend is destroyed before a socket or batch that uses it; "
+                "destroy those first");
 }
 
 Backend& CurrentBackend() {
   auto* backend = dynamic_cast<Backend*>(&detail::Loop::Current().driver());
   detail::Check(backend != nullptr,
-                "the loop of this thread does no I/O (it is driven by VirtualTime); run on a backend, as from MakeBackend");
+                "the loop of this thread does no I/O (it is driven by "
+                "VirtualTime); run on a backend, as from MakeBackend");
   return *backend;
 }
 
 bool IoOperation::Try() {
   Backend& backend = descriptor_->backend();
-  detail::Check(static_cast<Driver*>(&backend) == &detail::Loop::Current().driver(),
-                "a socket is used on another loop than the one it was made on; make it there");
+  detail::Check(
+      static_cast<Driver*>(&backend) == &detail::Loop::Current().driver(),
+      "a socket is used on another loop than the one it was made on; make it "
+      "there");
   return backend.Submit(*this);
 }
 

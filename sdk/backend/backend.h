@@ -1,21 +1,25 @@
 // Backend: does I/O for a loop.
 //
-// For: implementing a backend, and writing operations on one. Programs name a backend once, when they start, and use
-// sockets and files from then on:
+// For: implementing a backend, and writing operations on one. Programs name a
+// backend once, when they start, and use sockets and files from then on:
 //
 //   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend("asio");
 //   absl::Status status = Run(**backend, Main);
 //
-// A backend is a Driver with sockets. What it is asked to do is an IoOperation (io_operation.h), what it does it on is a
-// Descriptor. The rules:
-//   - Submit starts an operation. True: it has completed already. False: exactly one of Complete() and Stop() follows, on
-//     the loop's thread, never from within Submit.
-//   - Whatever an operation points to belongs to the backend until then. Cancel is a request: the operation is stopped if
-//     that is still possible, at once or later; otherwise it completes.
-//   - A descriptor has at most one operation in each direction; a second one completes with EBUSY.
+// A backend is a Driver with sockets. What it is asked to do is an IoOperation
+// (io_operation.h), what it does it on is a Descriptor. The rules:
+//   - Submit starts an operation. True: it has completed already. False:
+//     exactly one of Complete() and Stop() follows, on the loop's thread, never
+//     from within Submit.
+//   - Whatever an operation points to belongs to the backend until then. Cancel
+//     is a request: the operation is stopped if that is still possible, at once
+//     or later; otherwise it completes.
+//   - A descriptor has at most one operation in each direction; a second one
+//     completes with EBUSY.
 //   - Release ends the operations that wait on it with EBADF.
 //
-// Threads: all of it on the thread of the loop that the backend drives, Wake excepted.
+// Threads: all of it on the thread of the loop that the backend drives, Wake
+// excepted.
 
 #ifndef BRAID_BACKEND_BACKEND_H_
 #define BRAID_BACKEND_BACKEND_H_
@@ -32,7 +36,6 @@
 #include "absl/status/statusor.h"
 #include "braid/backend/chunk.h"
 #include "braid/backend/datagram.h"
-#include "braid/backend/host.h"
 #include "braid/backend/socket_address.h"
 #include "braid/core/detail/intrusive_list.h"
 #include "braid/core/detail/loop.h"
@@ -41,6 +44,7 @@ namespace braid {
 
 class Backend;
 class CloseOperation;
+class Host;
 class IoOperation;
 
 enum class IoKind : uint8_t {
@@ -62,9 +66,9 @@ struct SocketRequest {
   // An IPv6 socket that leaves IPv4 to others.
   bool v6_only = false;
   bool reuse_port = false;
-  bool no_delay = true;       // TCP
-  int backlog = 0;            // listeners
-  int receive_buffer = 0;     // bytes; 0: the system's default
+  bool no_delay = true;    // TCP
+  int backlog = 0;         // listeners
+  int receive_buffer = 0;  // bytes; 0: the system's default
   int send_buffer = 0;
 };
 
@@ -72,14 +76,16 @@ struct SocketRequest {
 struct SocketInfo {
   SocketAddress local;
   SocketAddress peer;
-  int receive_buffer = 0;  // bytes, as the kernel counts them: about half of it is payload
+  int receive_buffer =
+      0;  // bytes, as the kernel counts them: about half of it is payload
   int send_buffer = 0;
   // Datagrams that arrived and were thrown away, mostly because the receive
   // buffer was full. Since the socket was made.
   uint64_t kernel_drops = 0;
 };
 
-// An open socket, as a backend keeps it. Owned by its IoHandle and, until their ends, by operations and batches on it.
+// An open socket, as a backend keeps it. Owned by its IoHandle and, until their
+// ends, by operations and batches on it.
 class Descriptor {
  public:
   Descriptor(const Descriptor&) = delete;
@@ -137,7 +143,8 @@ class DescriptorRef {
   explicit DescriptorRef(Descriptor* descriptor) : descriptor_(descriptor) {
     if (descriptor_ != nullptr) descriptor_->AddRef();
   }
-  DescriptorRef(DescriptorRef&& other) noexcept : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
+  DescriptorRef(DescriptorRef&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
   DescriptorRef& operator=(DescriptorRef&& other) noexcept {
     std::swap(descriptor_, other.descriptor_);
     return *this;
@@ -160,7 +167,8 @@ class IoHandle {
   IoHandle() = default;
   // Takes over the reference that a new descriptor comes with.
   explicit IoHandle(Descriptor* descriptor) : descriptor_(descriptor) {}
-  IoHandle(IoHandle&& other) noexcept : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
+  IoHandle(IoHandle&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
   IoHandle& operator=(IoHandle&& other) noexcept {
     if (this != &other) {
       Reset();
@@ -178,7 +186,8 @@ class IoHandle {
   Descriptor* get() const { return descriptor_; }
   // The same, checked.
   Descriptor* Use() const {
-    detail::Check(descriptor_ != nullptr, "a socket is used after it was moved from");
+    detail::Check(descriptor_ != nullptr,
+                  "a socket is used after it was moved from");
     return descriptor_;
   }
 
@@ -223,7 +232,7 @@ class Backend : public Driver {
   detail::ChunkPool& chunks() { return chunks_; }
 
  protected:
-  explicit Backend(std::shared_ptr<Host> host) : host_(std::move(host)) {}
+  explicit Backend(std::shared_ptr<Host> host);
 
  private:
   friend class Descriptor;
@@ -233,8 +242,8 @@ class Backend : public Driver {
   size_t descriptors_ = 0;
 };
 
-// The backend of the loop that runs on this thread. It is a failed check if none
-// runs, or one that does no I/O.
+// The backend of the loop that runs on this thread. It is a failed check if
+// none runs, or one that does no I/O.
 Backend& CurrentBackend();
 
 inline void IoHandle::Release() noexcept {

@@ -1,10 +1,13 @@
-// ByteView and MutableByteView: bytes to send, and room to receive into, however the caller keeps them.
+// ByteView and MutableByteView: bytes to send, and room to receive into,
+// however the caller keeps them.
 //
 //   co_await socket.Send("hello");                 // text
 //   std::array<std::byte, 512> buffer;
-//   co_await stream.Receive(buffer);               // any contiguous range of one-byte elements
+//   co_await stream.Receive(buffer);               // any contiguous range of
+//   one-byte elements
 //
-// Views, as std::span is: what they refer to must outlive the call they are passed to, or the await of what it returns.
+// Views, as std::span is: what they refer to must outlive the call they are
+// passed to, or the await of what it returns.
 
 #ifndef BRAID_BACKEND_BYTE_VIEW_H_
 #define BRAID_BACKEND_BYTE_VIEW_H_
@@ -18,9 +21,10 @@
 namespace braid {
 
 template <typename R>
-concept ByteRange = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
-                    sizeof(std::ranges::range_value_t<R>) == 1 &&
-                    std::is_trivially_copyable_v<std::ranges::range_value_t<R>>;
+concept ByteRange =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+    sizeof(std::ranges::range_value_t<R>) == 1 &&
+    std::is_trivially_copyable_v<std::ranges::range_value_t<R>>;
 
 // Bytes that are only read.
 class ByteView : public std::span<const std::byte> {
@@ -32,9 +36,12 @@ class ByteView : public std::span<const std::byte> {
   template <ByteRange R>
     requires(!std::is_array_v<std::remove_cvref_t<R>>)
   constexpr ByteView(const R& range)  // NOLINT(google-explicit-constructor)
-      : span(std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)))) {}
+      : span(std::as_bytes(
+            std::span(std::ranges::data(range), std::ranges::size(range)))) {}
 
-  std::string_view text() const { return {reinterpret_cast<const char*>(data()), size()}; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(data()), size()};
+  }
 };
 
 // Bytes that are written to.
@@ -42,20 +49,27 @@ class MutableByteView : public std::span<std::byte> {
  public:
   constexpr MutableByteView() = default;
   template <ByteRange R>
-    requires(!std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<R>>> &&
+    requires(!std::is_const_v<
+                 std::remove_reference_t<std::ranges::range_reference_t<R>>> &&
              (std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>))
-  constexpr MutableByteView(R&& range)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
-      : span(std::as_writable_bytes(std::span(std::ranges::data(range), std::ranges::size(range)))) {}
+  constexpr MutableByteView(
+      R&& range)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
+      : span(std::as_writable_bytes(
+            std::span(std::ranges::data(range), std::ranges::size(range)))) {}
 
-  std::string_view text() const { return {reinterpret_cast<const char*>(data()), size()}; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(data()), size()};
+  }
 };
 
 }  // namespace braid
 
 template <>
-inline constexpr bool std::ranges::enable_borrowed_range<braid::ByteView> = true;
+inline constexpr bool std::ranges::enable_borrowed_range<braid::ByteView> =
+    true;
 template <>
-inline constexpr bool std::ranges::enable_borrowed_range<braid::MutableByteView> = true;
+inline constexpr bool
+    std::ranges::enable_borrowed_range<braid::MutableByteView> = true;
 template <>
 inline constexpr bool std::ranges::enable_view<braid::ByteView> = true;
 template <>

@@ -1,7 +1,9 @@
-// Chunk: bytes that were received into memory of the backend, lent to whoever asked for them.
+// Chunk: bytes that were received into memory of the backend, lent to whoever
+// asked for them.
 //
-// For: receiving without a buffer of one's own: a connection that waits holds none. Not for: keeping bytes; a chunk goes
-// back soon, or those who read from the same socket wait for it.
+// For: receiving without a buffer of one's own: a connection that waits holds
+// none. Not for: keeping bytes; a chunk goes back soon, or those who read from
+// the same socket wait for it.
 
 #ifndef BRAID_BACKEND_CHUNK_H_
 #define BRAID_BACKEND_CHUNK_H_
@@ -21,7 +23,8 @@ class Descriptor;
 
 namespace detail {
 
-// Equal pieces of memory. The one that came back last is the next one lent: it is in the processor's cache.
+// Equal pieces of memory. The one that came back last is the next one lent: it
+// is in the processor's cache.
 class ChunkPool {
  public:
   static constexpr size_t kChunkSize = 16 * 1024;
@@ -31,7 +34,8 @@ class ChunkPool {
   ChunkPool() { free_.reserve(kMaxFree); }
 
   std::unique_ptr<std::byte[]> Take() {
-    if (free_.empty()) return std::make_unique_for_overwrite<std::byte[]>(kChunkSize);
+    if (free_.empty())
+      return std::make_unique_for_overwrite<std::byte[]>(kChunkSize);
     std::unique_ptr<std::byte[]> chunk = std::move(free_.back());
     free_.pop_back();
     return chunk;
@@ -46,7 +50,8 @@ class ChunkPool {
 
 }  // namespace detail
 
-// Move-only; the memory goes back when it goes. It may outlive the socket, not the backend. Threads: the loop's.
+// Move-only; the memory goes back when it goes. It may outlive the socket, not
+// the backend. Threads: the loop's.
 class Chunk {
  public:
   // No bytes.
@@ -65,7 +70,9 @@ class Chunk {
 
   // May be written to.
   std::span<std::byte> bytes() const { return {memory_.get(), size_}; }
-  std::string_view text() const { return {reinterpret_cast<const char*>(memory_.get()), size_}; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(memory_.get()), size_};
+  }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 
@@ -74,7 +81,8 @@ class Chunk {
   std::byte* end() const { return memory_.get() + size_; }
 
   // For backends: `descriptor` lends `memory`.
-  Chunk(Descriptor& descriptor, std::unique_ptr<std::byte[]> memory, size_t size);
+  Chunk(Descriptor& descriptor, std::unique_ptr<std::byte[]> memory,
+        size_t size);
 
  private:
   Descriptor* descriptor_ = nullptr;

@@ -3,7 +3,8 @@
 namespace braid::detail {
 namespace {
 
-// Rooms whose distance is a power of two would all fall into the same few sets of the processor's cache.
+// Rooms whose distance is a power of two would all fall into the same few sets
+// of the processor's cache.
 constexpr size_t kCacheLine = 64;
 
 }  // namespace
@@ -11,7 +12,8 @@ constexpr size_t kCacheLine = 64;
 DatagramBlock::DatagramBlock(size_t count, size_t datagram_size)
     : datagrams(count),
       datagram_size(datagram_size),
-      stride((datagram_size + kCacheLine - 1) / kCacheLine * kCacheLine + kCacheLine),
+      stride((datagram_size + kCacheLine - 1) / kCacheLine * kCacheLine +
+             kCacheLine),
       storage(std::make_unique_for_overwrite<std::byte[]>(count * stride)) {}
 
 std::unique_ptr<DatagramBlock> DatagramSlab::Take() {

@@ -1,4 +1,5 @@
-// Datagrams as they are received, and the memory that batches of them are lent from.
+// Datagrams as they are received, and the memory that batches of them are lent
+// from.
 
 #ifndef BRAID_BACKEND_DATAGRAM_H_
 #define BRAID_BACKEND_DATAGRAM_H_
@@ -23,8 +24,8 @@ struct Datagram {
   // way out, the address to send from (empty: the system chooses). On a socket
   // bound to one address it is that address.
   SocketAddress local;
-  // Its length on the wire. More than data.size(): the buffer was too small, and
-  // the rest is lost.
+  // Its length on the wire. More than data.size(): the buffer was too small,
+  // and the rest is lost.
   size_t size = 0;
 
   bool truncated() const { return size > data.size(); }
@@ -52,19 +53,24 @@ struct DatagramBlock {
 class DatagramSlab {
  public:
   DatagramSlab(size_t batch_size, size_t datagram_size, size_t max_blocks)
-      : batch_size_(batch_size), datagram_size_(datagram_size), max_blocks_(max_blocks) {}
+      : batch_size_(batch_size),
+        datagram_size_(datagram_size),
+        max_blocks_(max_blocks) {}
 
   bool available() const { return !free_.empty() || made_ < max_blocks_; }
   // One that is available.
   std::unique_ptr<DatagramBlock> Take();
-  void Return(std::unique_ptr<DatagramBlock> block) { free_.push_back(std::move(block)); }
+  void Return(std::unique_ptr<DatagramBlock> block) {
+    free_.push_back(std::move(block));
+  }
 
  private:
   size_t batch_size_;
   size_t datagram_size_;
   size_t max_blocks_;
   size_t made_ = 0;
-  std::vector<std::unique_ptr<DatagramBlock>> free_;  // the last one returned is the next one lent: it is in the cache
+  std::vector<std::unique_ptr<DatagramBlock>>
+      free_;  // the last one returned is the next one lent: it is in the cache
 };
 
 }  // namespace detail

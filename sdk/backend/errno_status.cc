@@ -21,7 +21,8 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
       return ClosedError(what.empty() ? "it is closed"
                                       : std::string(what) + ": it is closed");
     case EBUSY:
-      return BusyError(std::string(what) + ": another task is already doing that");
+      return BusyError(std::string(what) +
+                       ": another task is already doing that");
     case ECONNRESET:
     case ECONNABORTED:
     case EPIPE:

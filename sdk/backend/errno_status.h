@@ -11,8 +11,8 @@ namespace braid {
 
 // "<what>: Connection refused (ECONNREFUSED)". `error` is an errno, not 0.
 // Codes are Abseil's for that errno, except where Braid has a predicate: EBADF
-// is IsClosed, EBUSY is IsBusy, and a connection that is gone (ECONNRESET, EPIPE,
-// ECONNABORTED, ETIMEDOUT, ...) is IsBroken.
+// is IsClosed, EBUSY is IsBusy, and a connection that is gone (ECONNRESET,
+// EPIPE, ECONNABORTED, ETIMEDOUT, ...) is IsBroken.
 absl::Status ErrnoStatus(int error, std::string_view what);
 
 }  // namespace braid

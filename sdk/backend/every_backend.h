@@ -1,10 +1,12 @@
-// Runs a test body on every backend of this machine, and in several orders of ready tasks.
+// Runs a test body on every backend of this machine, and in several orders of
+// ready tasks.
 //
 //   TEST(Udp, AnEmptyDatagramIsADatagram) {
 //     RunOnEveryBackend([]() -> Task<absl::Status> { ... });
 //   }
 //
-// Anything but OK fails the test; so does a descriptor that is still open afterwards.
+// Anything but OK fails the test; so does a descriptor that is still open
+// afterwards.
 
 #ifndef BRAID_BACKEND_EVERY_BACKEND_H_
 #define BRAID_BACKEND_EVERY_BACKEND_H_
@@ -43,7 +45,9 @@ void RunOnBackend(std::string_view name, B body, LoopOptions options = {}) {
     absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(name);
     ASSERT_TRUE(backend.ok()) << backend.status();
     const absl::Status status = Run(
-        **backend, [&]() -> Task<detail::BodyResult<B>> { co_return co_await body(); }, options);
+        **backend,
+        [&]() -> Task<detail::BodyResult<B>> { co_return co_await body(); },
+        options);
     EXPECT_TRUE(status.ok()) << status;
   }
   EXPECT_EQ(OpenDescriptors(), before) << "descriptors are left open";
@@ -53,7 +57,8 @@ template <typename B>
 void RunOnEveryBackend(B body) {
   for (const char* name : {"asio"}) {
     for (uint64_t seed = 0; seed <= 4; ++seed) {
-      SCOPED_TRACE(std::string("backend ") + name + ", shuffle_seed " + std::to_string(seed));
+      SCOPED_TRACE(std::string("backend ") + name + ", shuffle_seed " +
+                   std::to_string(seed));
       LoopOptions options;
       if (seed != 0) options.shuffle_seed = seed;
       RunOnBackend(name, body, options);
@@ -62,7 +67,8 @@ void RunOnEveryBackend(B body) {
   }
 }
 
-// Completes when every task of that name waits for something; a task that does not exist fails the test.
+// Completes when every task of that name waits for something; a task that does
+// not exist fails the test.
 inline Task<void> UntilWaiting(std::string_view name) {
   for (;;) {
     bool found = false;

@@ -2,22 +2,30 @@
 //
 //   // void fetch(const char* url, void (*done)(void*, int), void*);
 //   int code = co_await FromCallback<int>([&](Callback<int> done) {
-//     fetch(url, [](void* p, int code) { (*std::unique_ptr<Callback<int>>(static_cast<Callback<int>*>(p)))(code); },
+//     fetch(url, [](void* p, int code) {
+//     (*std::unique_ptr<Callback<int>>(static_cast<Callback<int>*>(p)))(code);
+//     },
 //           new Callback<int>(std::move(done)));
 //   });
 //
-// `start` is called once, when it is awaited, and gets a Callback. Completes when that is called: at once, later, on this
-// thread or another, exactly once; co_await gives the value it was called with. A Callback that goes without having been
-// called makes an absl::Status or absl::StatusOr CANCELLED, anything else a failed check.
+// `start` is called once, when it is awaited, and gets a Callback. Completes
+// when that is called: at once, later, on this thread or another, exactly once;
+// co_await gives the value it was called with. A Callback that goes without
+// having been called makes an absl::Status or absl::StatusOr CANCELLED,
+// anything else a failed check.
 //
 // Cancelled in one of two ways:
-//   - Without `cancel`: stopped at once. The callback may still be called, and its value is thrown away; nothing that `start`
-//     was given by reference is safe to use in it any more. What it needs it has to own.
-//   - With `bool cancel()`, which is called on the loop's thread, at most once: true says that the callback will not be
-//     called any more: stopped. False says that it still will be, which is then waited for, and the value is delivered.
+//   - Without `cancel`: stopped at once. The callback may still be called, and
+//     its value is thrown away; nothing that `start` was given by reference is
+//     safe to use in it any more. What it needs it has to own.
+//   - With `bool cancel()`, which is called on the loop's thread, at most once:
+//     true says that the callback will not be called any more: stopped. False
+//     says that it still will be, which is then waited for, and the value is
+//     delivered.
 // A value that has come before the cancel is delivered.
 //
-// Works on every backend. Threads: awaited on the loop's; the Callback may be called, copied and destroyed on any.
+// Works on every backend. Threads: awaited on the loop's; the Callback may be
+// called, copied and destroyed on any.
 
 #ifndef BRAID_BACKEND_FROM_CALLBACK_H_
 #define BRAID_BACKEND_FROM_CALLBACK_H_
@@ -40,7 +48,8 @@
 namespace braid {
 namespace detail {
 
-// What the operation and its callback share. It goes when the operation and every copy of the callback have gone.
+// What the operation and its callback share. It goes when the operation and
+// every copy of the callback have gone.
 class CallbackStateBase : private InboxNode {
  public:
   // Who waits.
@@ -62,11 +71,14 @@ class CallbackStateBase : private InboxNode {
     if (callers_.fetch_sub(1, std::memory_order_acq_rel) == 1) Dropped();
   }
 
-  // After `start` returned. True: the value is there; otherwise `waiter` is completed once it is.
+  // After `start` returned. True: the value is there; otherwise `waiter` is
+  // completed once it is.
   bool Await(Waiter& waiter);
-  // The value isn't waited for any more. False: it is there already, and `waiter` is completed with it.
+  // The value isn't waited for any more. False: it is there already, and
+  // `waiter` is completed with it.
   bool Abandon();
-  // Around the hook of a cancel, in which the callback may well be thrown away. Begin says false if it is too late for that.
+  // Around the hook of a cancel, in which the callback may well be thrown away.
+  // Begin says false if it is too late for that.
   bool BeginWithdraw();
   void EndWithdraw();
 
@@ -74,11 +86,14 @@ class CallbackStateBase : private InboxNode {
   CallbackStateBase() : InboxNode(&Deliver), loop_(&Loop::Current()) {}
   virtual ~CallbackStateBase() = default;
 
-  // Stores the value by calling `store(this)`, or throws it away, and delivers it.
+  // Stores the value by calling `store(this)`, or throws it away, and delivers
+  // it.
   template <typename F>
   void Call(F store) {
     const std::lock_guard lock(mutex_);
-    Check(!called_, "a Callback is called a second time; it says once how something ended");
+    Check(
+        !called_,
+        "a Callback is called a second time; it says once how something ended");
     called_ = true;
     if (abandoned_) return;
     store();
@@ -121,9 +136,12 @@ class CallbackState final : public CallbackStateBase {
       if (called_ || abandoned_ || withdrawing_) return;
     }
     if constexpr (kFallible<T>) {
-      Set(absl::CancelledError("a callback was thrown away without having been called"));
+      Set(absl::CancelledError(
+          "a callback was thrown away without having been called"));
     } else {
-      Check(false, "a Callback was destroyed without having been called, and somebody waits for it; call it in every case");
+      Check(false,
+            "a Callback was destroyed without having been called, and somebody "
+            "waits for it; call it in every case");
     }
   }
 
@@ -132,12 +150,14 @@ class CallbackState final : public CallbackStateBase {
 
 }  // namespace detail
 
-// To be called once, with a T (with nothing, for void). Copies are the same callback.
+// To be called once, with a T (with nothing, for void). Copies are the same
+// callback.
 template <typename T>
 class Callback {
  public:
   Callback(const Callback& other) : Callback(other.state_) {}
-  Callback(Callback&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  Callback(Callback&& other) noexcept
+      : state_(std::exchange(other.state_, nullptr)) {}
   Callback& operator=(Callback other) noexcept {
     std::swap(state_, other.state_);
     return *this;
@@ -149,9 +169,12 @@ class Callback {
   }
 
   template <typename... U>
-    requires(std::is_void_v<T> ? sizeof...(U) == 0 : std::constructible_from<detail::Regular<T>, U...>)
+    requires(std::is_void_v<T>
+                 ? sizeof...(U) == 0
+                 : std::constructible_from<detail::Regular<T>, U...>)
   void operator()(U&&... value) const {
-    detail::Check(state_ != nullptr, "a Callback is called after it was moved from");
+    detail::Check(state_ != nullptr,
+                  "a Callback is called after it was moved from");
     state_->Set(std::forward<U>(value)...);
   }
 
@@ -172,7 +195,8 @@ class Callback {
 template <typename T, typename Start, typename Withdraw>
 class CallbackOperation final : public detail::CallbackStateBase::Waiter {
  public:
-  CallbackOperation(Start start, Withdraw withdraw) : start_(std::move(start)), withdraw_(std::move(withdraw)) {}
+  CallbackOperation(Start start, Withdraw withdraw)
+      : start_(std::move(start)), withdraw_(std::move(withdraw)) {}
   ~CallbackOperation() {
     if (state_ != nullptr) state_->DropRef();
   }
@@ -202,12 +226,14 @@ class CallbackOperation final : public detail::CallbackStateBase::Waiter {
 
 template <typename T, std::invocable<Callback<T>> Start>
 auto FromCallback(Start start) {
-  return Operation<CallbackOperation<T, Start, std::nullptr_t>, Start, std::nullptr_t>(std::move(start), nullptr);
+  return Operation<CallbackOperation<T, Start, std::nullptr_t>, Start,
+                   std::nullptr_t>(std::move(start), nullptr);
 }
 
 template <typename T, std::invocable<Callback<T>> Start, std::predicate Cancel>
 auto FromCallback(Start start, Cancel cancel) {
-  return Operation<CallbackOperation<T, Start, Cancel>, Start, Cancel>(std::move(start), std::move(cancel));
+  return Operation<CallbackOperation<T, Start, Cancel>, Start, Cancel>(
+      std::move(start), std::move(cancel));
 }
 
 }  // namespace braid

@@ -1,9 +1,11 @@
 // Host: the machine a program runs on, apart from its sockets and files.
 //
-// For: everything that would otherwise be a call into the operating system with a result that differs from run to run: the
-// wall clock, random numbers, environment variables, names, signals. A program reaches it through its backend
-// (CurrentBackend().host()); a simulation gives each of its machines one of its own. Not for: the monotonic clock, which is
-// Now(), and I/O, which is Backend.
+// For: everything that would otherwise be a call into the operating system with
+// a result that differs from run to run: the wall clock, random numbers,
+// environment variables, names, signals. A program reaches it through its
+// backend (CurrentBackend().host()); a simulation gives each of its machines
+// one of its own. Not for: the monotonic clock, which is Now(), and I/O, which
+// is Backend.
 //
 // Threads: every member may be called from any thread.
 
@@ -30,8 +32,9 @@ namespace braid {
 // Hears of signals.
 class SignalListener {
  public:
-  // `signal` was delivered. Called from a signal handler, on any thread, and by several at once: only what is
-  // async-signal-safe (signal-safety(7)) may be done here.
+  // `signal` was delivered. Called from a signal handler, on any thread, and by
+  // several at once: only what is async-signal-safe (signal-safety(7)) may be
+  // done here.
   virtual void OnSignal(int signal) noexcept = 0;
 
  protected:
@@ -62,18 +65,23 @@ class Host {
   // The value of an environment variable; nothing if it isn't set.
   virtual std::optional<std::string> Environment(const std::string& name) = 0;
 
-  // Looks up the addresses of `name` ("example.org", "1.2.3.4") and the port of `service` ("http", "80"), and calls `done`
-  // once, on some thread, maybe before this returns. It can take as long as the name servers like, and can't be stopped.
-  virtual void Lookup(std::string name, std::string service, LookupDone done) = 0;
+  // Looks up the addresses of `name` ("example.org", "1.2.3.4") and the port of
+  // `service` ("http", "80"), and calls `done` once, on some thread, maybe
+  // before this returns. It can take as long as the name servers like, and
+  // can't be stopped.
+  virtual void Lookup(std::string name, std::string service,
+                      LookupDone done) = 0;
 
-  // From here on `signals` are told to `listener`, and don't do what they did before. Several listeners may want the same
-  // one: each is told.
-  virtual absl::Status Listen(SignalListener& listener, std::span<const int> signals) = 0;
-  // Ends that: `listener` isn't called any more once this returns, and a signal that nobody listens to any more does what it
-  // did before.
+  // From here on `signals` are told to `listener`, and don't do what they did
+  // before. Several listeners may want the same one: each is told.
+  virtual absl::Status Listen(SignalListener& listener,
+                              std::span<const int> signals) = 0;
+  // Ends that: `listener` isn't called any more once this returns, and a signal
+  // that nobody listens to any more does what it did before.
   virtual void StopListening(SignalListener& listener) noexcept = 0;
-  // Raises signals that were delivered but not dealt with, so that they aren't lost. Those that somebody listens to are
-  // left out: that one has heard of them.
+  // Raises signals that were delivered but not dealt with, so that they aren't
+  // lost. Those that somebody listens to are left out: that one has heard of
+  // them.
   virtual void Redeliver(std::span<const int> signals) noexcept = 0;
 };
 

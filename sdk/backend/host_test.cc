@@ -13,9 +13,12 @@
 namespace braid {
 namespace {
 
-Host::LookupResult Lookup(Host& host, const std::string& name, const std::string& service) {
+Host::LookupResult Lookup(Host& host, const std::string& name,
+                          const std::string& service) {
   std::promise<Host::LookupResult> result;
-  host.Lookup(name, service, [&](Host::LookupResult found) { result.set_value(std::move(found)); });
+  host.Lookup(name, service, [&](Host::LookupResult found) {
+    result.set_value(std::move(found));
+  });
   return result.get_future().get();
 }
 
@@ -65,11 +68,13 @@ TEST(RealHost, LooksUpNames) {
 
 TEST(RealHost, SaysWhatItCouldNotFind) {
   const auto host = MakeRealHost();
-  // .invalid is never anybody's (RFC 6761). Without a name server it may be that none answers.
+  // .invalid is never anybody's (RFC 6761). Without a name server it may be
+  // that none answers.
   const absl::Status name = Lookup(*host, "nobody.invalid", "80").status();
   EXPECT_TRUE(absl::IsNotFound(name) || absl::IsUnavailable(name)) << name;
   EXPECT_NE(name.message().find("nobody.invalid"), std::string::npos) << name;
-  const absl::Status service = Lookup(*host, "localhost", "no such service").status();
+  const absl::Status service =
+      Lookup(*host, "localhost", "no such service").status();
   EXPECT_EQ(service.code(), absl::StatusCode::kInvalidArgument) << service;
 }
 

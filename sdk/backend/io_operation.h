@@ -1,7 +1,9 @@
-// What a backend can be asked to do: tagged structs, the common base of every awaitable that does I/O.
+// What a backend can be asked to do: tagged structs, the common base of every
+// awaitable that does I/O.
 //
-// For: backends, and the sockets built on them. Each struct says what it takes and what it gives. An operation's memory,
-// and what it points to, belongs to the backend from Submit until it has completed or was stopped.
+// For: backends, and the sockets built on them. Each struct says what it takes
+// and what it gives. An operation's memory, and what it points to, belongs to
+// the backend from Submit until it has completed or was stopped.
 
 #ifndef BRAID_BACKEND_IO_OPERATION_H_
 #define BRAID_BACKEND_IO_OPERATION_H_
@@ -22,7 +24,8 @@
 
 namespace braid {
 
-// Backends switch over these without a default, so that the compiler finds what one of them leaves out.
+// Backends switch over these without a default, so that the compiler finds what
+// one of them leaves out.
 enum class IoCode : uint8_t {
   kReceive,
   kReceiveChunk,
@@ -51,7 +54,8 @@ class IoOperation : public detail::OperationBase {
   using detail::OperationBase::Complete;
   using detail::OperationBase::Stop;
 
-  // An errno of what went wrong, 0 if it went well. EBADF: closed by this side. EBUSY: another task is at it.
+  // An errno of what went wrong, 0 if it went well. EBADF: closed by this side.
+  // EBUSY: another task is at it.
   int error = 0;
 
  protected:
@@ -61,7 +65,8 @@ class IoOperation : public detail::OperationBase {
 
   // The error as a status: "<doing> on <descriptor>: <why>".
   absl::Status Error(std::string_view doing) const {
-    return ErrnoStatus(error, std::string(doing) + " on " + descriptor_->Describe());
+    return ErrnoStatus(error,
+                       std::string(doing) + " on " + descriptor_->Describe());
   }
 
  private:
@@ -70,7 +75,8 @@ class IoOperation : public detail::OperationBase {
   IoDirection direction_;
 };
 
-// Receives from a stream what is there, at least one byte. Gives `size`; 0 is the end of the stream.
+// Receives from a stream what is there, at least one byte. Gives `size`; 0 is
+// the end of the stream.
 class ReceiveOperation : public IoOperation {
  public:
   std::span<std::byte> buffer;
@@ -78,11 +84,12 @@ class ReceiveOperation : public IoOperation {
 
  protected:
   ReceiveOperation(Descriptor* descriptor, std::span<std::byte> buffer)
-      : IoOperation(IoCode::kReceive, IoDirection::kIn, descriptor), buffer(buffer) {}
+      : IoOperation(IoCode::kReceive, IoDirection::kIn, descriptor),
+        buffer(buffer) {}
 };
 
-// The same into memory of the backend. Waits also while kMaxLentChunks are lent. Gives `chunk`; an empty one is the end of the
-// stream.
+// The same into memory of the backend. Waits also while kMaxLentChunks are
+// lent. Gives `chunk`; an empty one is the end of the stream.
 class ReceiveChunkOperation : public IoOperation {
  public:
   Chunk chunk;
@@ -92,7 +99,8 @@ class ReceiveChunkOperation : public IoOperation {
       : IoOperation(IoCode::kReceiveChunk, IoDirection::kIn, descriptor) {}
 };
 
-// Sends all of `data` on a stream. `done` counts; stopped after some went out, it leaves the rest in descriptor().torn.
+// Sends all of `data` on a stream. `done` counts; stopped after some went out,
+// it leaves the rest in descriptor().torn.
 class SendOperation : public IoOperation {
  public:
   std::span<const std::byte> data;
@@ -115,8 +123,8 @@ class ReceiveFromOperation : public IoOperation {
   }
 };
 
-// Sends one datagram: to `peer`, or, if that is empty, to what the socket is connected to; from `local`, unless that is
-// empty.
+// Sends one datagram: to `peer`, or, if that is empty, to what the socket is
+// connected to; from `local`, unless that is empty.
 class SendToOperation : public IoOperation {
  public:
   std::span<const std::byte> data;
@@ -124,13 +132,17 @@ class SendToOperation : public IoOperation {
   SocketAddress local;
 
  protected:
-  SendToOperation(Descriptor* descriptor, std::span<const std::byte> data, const SocketAddress& peer,
-                  const SocketAddress& local)
-      : IoOperation(IoCode::kSendTo, IoDirection::kOut, descriptor), data(data), peer(peer), local(local) {}
+  SendToOperation(Descriptor* descriptor, std::span<const std::byte> data,
+                  const SocketAddress& peer, const SocketAddress& local)
+      : IoOperation(IoCode::kSendTo, IoDirection::kOut, descriptor),
+        data(data),
+        peer(peer),
+        local(local) {}
 };
 
-// Receives up to a block full of datagrams, at least one, into a block of descriptor().slab; waits while that has none.
-// Gives `block`, and in it how many came.
+// Receives up to a block full of datagrams, at least one, into a block of
+// descriptor().slab; waits while that has none. Gives `block`, and in it how
+// many came.
 class ReceiveBatchOperation : public IoOperation {
  public:
   std::unique_ptr<detail::DatagramBlock> block;
@@ -140,16 +152,19 @@ class ReceiveBatchOperation : public IoOperation {
       : IoOperation(IoCode::kReceiveBatch, IoDirection::kIn, descriptor) {}
 };
 
-// Sends as many of `datagrams`, from the front, as there is room for, at least one. Gives `sent`. An error is that of the
-// first one; one that comes later ends the batch before the datagram it is about.
+// Sends as many of `datagrams`, from the front, as there is room for, at least
+// one. Gives `sent`. An error is that of the first one; one that comes later
+// ends the batch before the datagram it is about.
 class SendBatchOperation : public IoOperation {
  public:
   std::span<const Datagram> datagrams;
   size_t sent = 0;
 
  protected:
-  SendBatchOperation(Descriptor* descriptor, std::span<const Datagram> datagrams)
-      : IoOperation(IoCode::kSendBatch, IoDirection::kOut, descriptor), datagrams(datagrams) {}
+  SendBatchOperation(Descriptor* descriptor,
+                     std::span<const Datagram> datagrams)
+      : IoOperation(IoCode::kSendBatch, IoDirection::kOut, descriptor),
+        datagrams(datagrams) {}
 };
 
 // Takes the next connection. Gives `accepted`.
@@ -158,10 +173,12 @@ class AcceptOperation : public IoOperation {
   IoHandle accepted;
 
  protected:
-  explicit AcceptOperation(Descriptor* descriptor) : IoOperation(IoCode::kAccept, IoDirection::kIn, descriptor) {}
+  explicit AcceptOperation(Descriptor* descriptor)
+      : IoOperation(IoCode::kAccept, IoDirection::kIn, descriptor) {}
 };
 
-// Connects to `peer`. A descriptor whose connect was stopped can only be released.
+// Connects to `peer`. A descriptor whose connect was stopped can only be
+// released.
 class ConnectOperation : public IoOperation {
  public:
   SocketAddress peer;
@@ -169,7 +186,8 @@ class ConnectOperation : public IoOperation {
 
  protected:
   ConnectOperation(Descriptor* descriptor, const SocketAddress& peer)
-      : IoOperation(IoCode::kConnect, IoDirection::kOut, descriptor), peer(peer) {}
+      : IoOperation(IoCode::kConnect, IoDirection::kOut, descriptor),
+        peer(peer) {}
 };
 
 // Tells the peer of a stream that nothing more comes.
@@ -179,28 +197,32 @@ class ShutdownOperation : public IoOperation {
       : IoOperation(IoCode::kShutdown, IoDirection::kOut, descriptor) {}
 };
 
-// Waits until a kPollable is readable or writable, or has an error or an end to tell.
+// Waits until a kPollable is readable or writable, or has an error or an end to
+// tell.
 class PollOperation : public IoOperation {
  protected:
-  PollOperation(Descriptor* descriptor, IoDirection direction) : IoOperation(IoCode::kPoll, direction, descriptor) {}
+  PollOperation(Descriptor* descriptor, IoDirection direction)
+      : IoOperation(IoCode::kPoll, direction, descriptor) {}
 };
 
 // Waits until a descriptor that was released is really gone.
-class CloseOperation final : public detail::OperationBase, public detail::IntrusiveListNode {
+class CloseOperation final : public detail::OperationBase,
+                             public detail::IntrusiveListNode {
  public:
   explicit CloseOperation(Descriptor* descriptor) : descriptor_(descriptor) {}
 
   bool Try() { return descriptor_->released_; }
   void Suspend();
   void Cancel() noexcept override;
-  void TakeResult() {}
+  void TakeResult() noexcept {}
 
  private:
   friend class Descriptor;
   DescriptorRef descriptor_;
 };
 
-// Releases what `handle` owns, now; awaiting the result completes when it is gone. A task that is cancelled doesn't wait.
+// Releases what `handle` owns, now; awaiting the result completes when it is
+// gone. A task that is cancelled doesn't wait.
 inline auto CloseHandle(IoHandle& handle) {
   Descriptor* descriptor = handle.Use();
   handle.Release();

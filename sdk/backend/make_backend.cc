@@ -8,7 +8,9 @@ namespace braid {
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(std::string_view name) {
   if (name == "asio" || name == "auto") return MakeAsioBackend();
-  return absl::InvalidArgumentError("there is no backend '" + std::string(name) + "'; it is one of asio, auto");
+  return absl::InvalidArgumentError("there is no backend '" +
+                                    std::string(name) +
+                                    "'; it is one of asio, auto");
 }
 
 }  // namespace braid

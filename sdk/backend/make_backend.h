@@ -11,8 +11,10 @@
 
 namespace braid {
 
-// "asio", or "auto", which is the best one this machine has. Any other name is INVALID_ARGUMENT that lists them.
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(std::string_view name = "auto");
+// "asio", or "auto", which is the best one this machine has. Any other name is
+// INVALID_ARGUMENT that lists them.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(
+    std::string_view name = "auto");
 
 }  // namespace braid
 

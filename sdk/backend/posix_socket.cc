@@ -24,7 +24,8 @@ int GetInt(int fd, int level, int name) {
   return getsockopt(fd, level, name, &value, &size) == 0 ? value : -1;
 }
 
-// The forced form, which only the privileged may use, goes beyond the system's limit.
+// The forced form, which only the privileged may use, goes beyond the system's
+// limit.
 int SetBuffer(int fd, int name, int forced, int bytes) {
   if (bytes == 0 || SetInt(fd, SOL_SOCKET, forced, bytes) == 0) return 0;
   return SetInt(fd, SOL_SOCKET, name, bytes);
@@ -32,37 +33,58 @@ int SetBuffer(int fd, int name, int forced, int bytes) {
 
 absl::Status Failed(int error, const char* what, const SocketRequest& request) {
   const char* kind = request.kind == IoKind::kUdp ? "UDP " : "TCP ";
-  const SocketAddress& about = request.bind.empty() ? request.peer : request.bind;
+  const SocketAddress& about =
+      request.bind.empty() ? request.peer : request.bind;
   return ErrnoStatus(error, what + (kind + about.ToString()));
 }
 
 }  // namespace
 
 void UniqueFd::Reset() {
-  // Linux has released the number whatever close says, EINTR included (close(2)).
+  // Linux has released the number whatever close says, EINTR included
+  // (close(2)).
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
 absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request) {
-  const SocketAddress& sample = request.bind.empty() ? request.peer : request.bind;
-  if (sample.empty()) return absl::InvalidArgumentError("a socket needs an address to bind or connect to; this one is empty");
+  const SocketAddress& sample =
+      request.bind.empty() ? request.peer : request.bind;
+  if (sample.empty())
+    return absl::InvalidArgumentError(
+        "a socket needs an address to bind or connect to; this one is empty");
   const int family = sample.is_v4() ? AF_INET : AF_INET6;
   const int type = request.kind == IoKind::kUdp ? SOCK_DGRAM : SOCK_STREAM;
   UniqueFd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.ok()) return Failed(errno, "open a socket for ", request);
+  if (!fd.ok()) {
+    // Every address of a machine that has no IPv6 is every IPv4 address.
+    if (errno == EAFNOSUPPORT &&
+        request.bind == SocketAddress::Any(request.bind.port()) &&
+        !request.v6_only) {
+      SocketRequest v4 = request;
+      v4.bind = SocketAddress::AnyV4(request.bind.port());
+      return OpenSocket(v4);
+    }
+    return Failed(errno, "open a socket for ", request);
+  }
 
   int error = 0;
   const auto set = [&](int level, int name, int value) {
     if (error == 0) error = SetInt(fd.get(), level, name, value);
   };
-  if (family == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, request.v6_only ? 1 : 0);
+  if (family == AF_INET6)
+    set(IPPROTO_IPV6, IPV6_V6ONLY, request.v6_only ? 1 : 0);
   if (request.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, 1);
-  // A listener may be restarted while connections of the one before it linger. It would let two UDP sockets share a port.
+  // A listener may be restarted while connections of the one before it linger.
+  // It would let two UDP sockets share a port.
   if (request.kind == IoKind::kTcpListener) set(SOL_SOCKET, SO_REUSEADDR, 1);
   // Accepted connections inherit it.
-  if (request.kind != IoKind::kUdp && request.no_delay) set(IPPROTO_TCP, TCP_NODELAY, 1);
-  if (error == 0) error = SetBuffer(fd.get(), SO_RCVBUF, SO_RCVBUFFORCE, request.receive_buffer);
-  if (error == 0) error = SetBuffer(fd.get(), SO_SNDBUF, SO_SNDBUFFORCE, request.send_buffer);
+  if (request.kind != IoKind::kUdp && request.no_delay)
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+  if (error == 0)
+    error =
+        SetBuffer(fd.get(), SO_RCVBUF, SO_RCVBUFFORCE, request.receive_buffer);
+  if (error == 0)
+    error = SetBuffer(fd.get(), SO_SNDBUF, SO_SNDBUFFORCE, request.send_buffer);
   if (error == 0 && request.kind == IoKind::kUdp && request.bind.is_any()) {
     if (family == AF_INET) {
       set(IPPROTO_IP, IP_PKTINFO, 1);
@@ -73,14 +95,17 @@ absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request) {
   if (error != 0) return Failed(error, "set up a socket for ", request);
 
   if (!request.bind.empty()) {
-    if (::bind(fd.get(), request.bind.raw(), request.bind.size()) != 0) return Failed(errno, "bind ", request);
+    if (::bind(fd.get(), request.bind.raw(), request.bind.size()) != 0)
+      return Failed(errno, "bind ", request);
   }
   // A datagram socket is connected at once: it only notes the peer.
   if (request.kind == IoKind::kUdp && !request.peer.empty()) {
-    if (::connect(fd.get(), request.peer.raw(), request.peer.size()) != 0) return Failed(errno, "connect ", request);
+    if (::connect(fd.get(), request.peer.raw(), request.peer.size()) != 0)
+      return Failed(errno, "connect ", request);
   }
   if (request.kind == IoKind::kTcpListener) {
-    if (::listen(fd.get(), request.backlog > 0 ? request.backlog : SOMAXCONN) != 0) {
+    if (::listen(fd.get(), request.backlog > 0 ? request.backlog : SOMAXCONN) !=
+        0) {
       return Failed(errno, "listen on ", request);
     }
   }
@@ -89,32 +114,41 @@ absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request) {
 
 absl::Status PrepareAdopted(int fd, IoKind kind) {
   const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0) return ErrnoStatus(errno, "adopt file descriptor " + std::to_string(fd));
+  if (flags < 0)
+    return ErrnoStatus(errno, "adopt file descriptor " + std::to_string(fd));
   if (kind == IoKind::kPollable) return absl::OkStatus();
   const int type = GetInt(fd, SOL_SOCKET, SO_TYPE);
   const int family = GetInt(fd, SOL_SOCKET, SO_DOMAIN);
   const bool listens = GetInt(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
   const std::string what = "file descriptor " + std::to_string(fd);
   if (type < 0) return absl::InvalidArgumentError(what + " is not a socket");
-  if (family != AF_INET && family != AF_INET6) return absl::InvalidArgumentError(what + " is not an IP socket");
-  if ((type == SOCK_DGRAM) != (kind == IoKind::kUdp) || (type != SOCK_DGRAM && type != SOCK_STREAM)) {
-    return absl::InvalidArgumentError(what + (kind == IoKind::kUdp ? " is not a UDP socket" : " is not a TCP socket"));
+  if (family != AF_INET && family != AF_INET6)
+    return absl::InvalidArgumentError(what + " is not an IP socket");
+  if ((type == SOCK_DGRAM) != (kind == IoKind::kUdp) ||
+      (type != SOCK_DGRAM && type != SOCK_STREAM)) {
+    return absl::InvalidArgumentError(what + (kind == IoKind::kUdp
+                                                  ? " is not a UDP socket"
+                                                  : " is not a TCP socket"));
   }
   if (listens != (kind == IoKind::kTcpListener)) {
-    return absl::InvalidArgumentError(what + (listens ? " listens; it is not a connection" : " does not listen"));
+    return absl::InvalidArgumentError(
+        what +
+        (listens ? " listens; it is not a connection" : " does not listen"));
   }
   if (kind == IoKind::kTcpStream && PeerAddressOf(fd).empty()) {
     return absl::InvalidArgumentError(what + " is not connected");
   }
   if (kind == IoKind::kUdp && LocalAddressOf(fd).is_any()) {
-    // Best effort: without it, replies leave from an address that the system chooses.
+    // Best effort: without it, replies leave from an address that the system
+    // chooses.
     if (family == AF_INET) {
       SetInt(fd, IPPROTO_IP, IP_PKTINFO, 1);
     } else {
       SetInt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     }
   }
-  if ((flags & O_NONBLOCK) == 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+  if ((flags & O_NONBLOCK) == 0 &&
+      ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
     return ErrnoStatus(errno, "make " + what + " non-blocking");
   }
   return absl::OkStatus();
@@ -123,13 +157,15 @@ absl::Status PrepareAdopted(int fd, IoKind kind) {
 SocketAddress LocalAddressOf(int fd) {
   SocketAddress address;
   socklen_t size = SocketAddress::kCapacity;
-  return ::getsockname(fd, address.raw(), &size) == 0 ? address : SocketAddress();
+  return ::getsockname(fd, address.raw(), &size) == 0 ? address
+                                                      : SocketAddress();
 }
 
 SocketAddress PeerAddressOf(int fd) {
   SocketAddress address;
   socklen_t size = SocketAddress::kCapacity;
-  return ::getpeername(fd, address.raw(), &size) == 0 ? address : SocketAddress();
+  return ::getpeername(fd, address.raw(), &size) == 0 ? address
+                                                      : SocketAddress();
 }
 
 SocketInfo InspectSocket(int fd) {
@@ -140,38 +176,46 @@ SocketInfo InspectSocket(int fd) {
   info.send_buffer = GetInt(fd, SOL_SOCKET, SO_SNDBUF);
   uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t size = sizeof memory;
-  if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) info.kernel_drops = memory[SK_MEMINFO_DROPS];
+  if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0)
+    info.kernel_drops = memory[SK_MEMINFO_DROPS];
   return info;
 }
 
 bool WantsDestination(int fd, const SocketAddress& local) {
   if (!local.is_any()) return false;
-  return local.is_v4() ? GetInt(fd, IPPROTO_IP, IP_PKTINFO) == 1 : GetInt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1;
+  return local.is_v4() ? GetInt(fd, IPPROTO_IP, IP_PKTINFO) == 1
+                       : GetInt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1;
 }
 
 SocketAddress DestinationOf(const msghdr& message, const SocketAddress& bound) {
   for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(header))) {
+       header = CMSG_NXTHDR(const_cast<msghdr*>(&message),
+                            const_cast<cmsghdr*>(header))) {
     if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
       in_pktinfo info;
       std::memcpy(&info, CMSG_DATA(header), sizeof info);
-      // ipi_addr is the destination in the packet; ipi_spec_dst the address that a reply is to leave from (ip(7)): the same,
-      // except for broadcast and multicast, where the former can't be sent from.
+      // ipi_addr is the destination in the packet; ipi_spec_dst the address
+      // that a reply is to leave from (ip(7)): the same, except for broadcast
+      // and multicast, where the former can't be sent from.
       uint8_t bytes[4];
       std::memcpy(bytes, &info.ipi_spec_dst, sizeof bytes);
       return SocketAddress::V4(bytes, bound.port());
     }
-    if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
+    if (header->cmsg_level == IPPROTO_IPV6 &&
+        header->cmsg_type == IPV6_PKTINFO) {
       in6_pktinfo info;
       std::memcpy(&info, CMSG_DATA(header), sizeof info);
-      const bool link_local = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&info.ipi6_addr);
-      return SocketAddress::V6(info.ipi6_addr.s6_addr, bound.port(), link_local ? info.ipi6_ifindex : 0);
+      const bool link_local = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) ||
+                              IN6_IS_ADDR_MC_LINKLOCAL(&info.ipi6_addr);
+      return SocketAddress::V6(info.ipi6_addr.s6_addr, bound.port(),
+                               link_local ? info.ipi6_ifindex : 0);
     }
   }
   return {};
 }
 
-void SetSource(msghdr& message, DestinationControl& control, const SocketAddress& source) {
+void SetSource(msghdr& message, DestinationControl& control,
+               const SocketAddress& source) {
   cmsghdr& header = control.header;
   message.msg_control = &control;
   if (source.is_v4()) {

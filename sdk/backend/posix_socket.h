@@ -1,5 +1,6 @@
-// Sockets of the operating system, for the backends that use them: making, examining, and sending datagrams with the
-// addresses at both ends. Not for programs: those use sdk/net.
+// Sockets of the operating system, for the backends that use them: making,
+// examining, and sending datagrams with the addresses at both ends. Not for
+// programs: those use sdk/net.
 
 #ifndef BRAID_BACKEND_POSIX_SOCKET_H_
 #define BRAID_BACKEND_POSIX_SOCKET_H_
@@ -37,17 +38,20 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// A non-blocking, close-on-exec socket as `request` describes it, bound and listening as far as that says so.
+// A non-blocking, close-on-exec socket as `request` describes it, bound and
+// listening as far as that says so.
 absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request);
 
-// Checks that `fd` is a socket of that kind and makes it non-blocking. For kPollable: that it is open.
+// Checks that `fd` is a socket of that kind and makes it non-blocking. For
+// kPollable: that it is open.
 absl::Status PrepareAdopted(int fd, IoKind kind);
 
 SocketInfo InspectSocket(int fd);
 SocketAddress LocalAddressOf(int fd);
 SocketAddress PeerAddressOf(int fd);
 
-// Whether datagrams that arrive at this socket have to say where they were sent to: it is bound to more than one address.
+// Whether datagrams that arrive at this socket have to say where they were sent
+// to: it is bound to more than one address.
 bool WantsDestination(int fd, const SocketAddress& local);
 
 // Room for the ancillary data of one datagram: its destination.
@@ -56,10 +60,12 @@ union DestinationControl {
   unsigned char bytes[CMSG_SPACE(sizeof(in6_pktinfo))];
 };
 
-// The address in the ancillary data of a received message, with the port of `bound`; empty if there is none.
+// The address in the ancillary data of a received message, with the port of
+// `bound`; empty if there is none.
 SocketAddress DestinationOf(const msghdr& message, const SocketAddress& bound);
 // Fills `control` so that `message` leaves from `source`.
-void SetSource(msghdr& message, DestinationControl& control, const SocketAddress& source);
+void SetSource(msghdr& message, DestinationControl& control,
+               const SocketAddress& source);
 
 }  // namespace braid::detail
 

@@ -20,15 +20,21 @@
 namespace braid {
 namespace {
 
-// Look-ups that wait for name servers at the same time; more wait for one of these to end.
+// Look-ups that wait for name servers at the same time; more wait for one of
+// these to end.
 constexpr int kMaxLookupThreads = 16;
 
-std::string Quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string Quoted(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
-absl::Status LookupError(int error, int system_error, const std::string& name, const std::string& service) {
-  const std::string what =
-      "look up " + Quoted(name) + (service.empty() ? "" : " port " + Quoted(service)) + ": ";
-  if (error == EAI_SYSTEM) return ErrnoStatus(system_error, "look up " + Quoted(name));
+absl::Status LookupError(int error, int system_error, const std::string& name,
+                         const std::string& service) {
+  const std::string what = "look up " + Quoted(name) +
+                           (service.empty() ? "" : " port " + Quoted(service)) +
+                           ": ";
+  if (error == EAI_SYSTEM)
+    return ErrnoStatus(system_error, "look up " + Quoted(name));
   const std::string message = what + gai_strerror(error);
   switch (error) {
     case EAI_NONAME:
@@ -46,11 +52,13 @@ absl::Status LookupError(int error, int system_error, const std::string& name, c
   }
 }
 
-Host::LookupResult LookupNow(const std::string& name, const std::string& service) {
+Host::LookupResult LookupNow(const std::string& name,
+                             const std::string& service) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;  // or every address comes once for each type
   addrinfo* list = nullptr;
-  const int error = ::getaddrinfo(name.c_str(), service.empty() ? nullptr : service.c_str(), &hints, &list);
+  const int error = ::getaddrinfo(
+      name.c_str(), service.empty() ? nullptr : service.c_str(), &hints, &list);
   if (error != 0) return LookupError(error, errno, name, service);
   std::vector<SocketAddress> addresses;
   for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
@@ -61,11 +69,14 @@ Host::LookupResult LookupNow(const std::string& name, const std::string& service
     addresses.push_back(address);
   }
   ::freeaddrinfo(list);
-  if (addresses.empty()) return absl::NotFoundError("look up " + Quoted(name) + ": it has no IP address");
+  if (addresses.empty())
+    return absl::NotFoundError("look up " + Quoted(name) +
+                               ": it has no IP address");
   return addresses;
 }
 
-// Runs look-ups on threads of their own, which nobody waits for in the end: one may hang as long as a name server likes.
+// Runs look-ups on threads of their own, which nobody waits for in the end: one
+// may hang as long as a name server likes.
 class Lookups : public std::enable_shared_from_this<Lookups> {
  public:
   struct Job {
@@ -81,7 +92,8 @@ class Lookups : public std::enable_shared_from_this<Lookups> {
       if (threads_ == kMaxLookupThreads) return;
       ++threads_;
     }
-    // A new thread inherits the mask: signals are for the threads of the program.
+    // A new thread inherits the mask: signals are for the threads of the
+    // program.
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -119,7 +131,8 @@ class RealHost final : public Host {
   void Randomize(std::span<std::byte> bytes) override {
     while (!bytes.empty()) {
       const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
-      detail::Check(got > 0 || errno == EINTR, "the system gives no random numbers (getrandom)");
+      detail::Check(got > 0 || errno == EINTR,
+                    "the system gives no random numbers (getrandom)");
       if (got > 0) bytes = bytes.subspan(static_cast<size_t>(got));
     }
   }
@@ -134,11 +147,16 @@ class RealHost final : public Host {
     lookups_->Add({std::move(name), std::move(service), std::move(done)});
   }
 
-  absl::Status Listen(SignalListener& listener, std::span<const int> signals) override {
+  absl::Status Listen(SignalListener& listener,
+                      std::span<const int> signals) override {
     return detail::ListenForSignals(listener, signals);
   }
-  void StopListening(SignalListener& listener) noexcept override { detail::StopListeningForSignals(listener); }
-  void Redeliver(std::span<const int> signals) noexcept override { detail::RedeliverSignals(signals); }
+  void StopListening(SignalListener& listener) noexcept override {
+    detail::StopListeningForSignals(listener);
+  }
+  void Redeliver(std::span<const int> signals) noexcept override {
+    detail::RedeliverSignals(signals);
+  }
 
  private:
   std::shared_ptr<Lookups> lookups_ = std::make_shared<Lookups>();

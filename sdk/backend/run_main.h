@@ -3,10 +3,12 @@
 //   Task<absl::Status> Main() { ... }
 //   int main(int argc, char** argv) { return RunMain(argc, argv, Main); }
 //
-// Takes --backend=NAME (default: auto; see make_backend.h) off the command line, runs `main` on that backend, and gives the
-// exit code: 0, or 1 after an error, which is printed to standard error, or 2 after a wrong command line. A `main` that takes
-// the arguments gets the others, without the program's name; for one that takes none, there must not be any. Programs with
-// configuration, logs and metrics use service::Main instead.
+// Takes --backend=NAME (default: auto; see make_backend.h) off the command
+// line, runs `main` on that backend, and gives the exit code: 0, or 1 after an
+// error, which is printed to standard error, or 2 after a wrong command line. A
+// `main` that takes the arguments gets the others, without the program's name;
+// for one that takes none, there must not be any. Programs with configuration,
+// logs and metrics use service::Main instead.
 
 #ifndef BRAID_BACKEND_RUN_MAIN_H_
 #define BRAID_BACKEND_RUN_MAIN_H_
@@ -33,7 +35,8 @@ struct CommandLine {
   std::vector<std::string> others;
 };
 
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv, bool takes_arguments);
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv,
+                                             bool takes_arguments);
 
 // Prints "PROGRAM: STATUS" and gives `code`; nothing and 0 for OK.
 int Report(const char* program, const absl::Status& status, int code);
@@ -42,14 +45,19 @@ int Report(const char* program, const absl::Status& status, int code);
 
 template <typename Main>
   requires std::same_as<std::invoke_result_t<Main&>, Task<absl::Status>> ||
-           std::same_as<std::invoke_result_t<Main&, std::vector<std::string>>, Task<absl::Status>>
+           std::same_as<std::invoke_result_t<Main&, std::vector<std::string>>,
+                        Task<absl::Status>>
 int RunMain(int argc, char** argv, Main main) {
-  constexpr bool kTakesArguments = std::invocable<Main&, std::vector<std::string>>;
+  constexpr bool kTakesArguments =
+      std::invocable<Main&, std::vector<std::string>>;
   const char* program = argc > 0 ? argv[0] : "";
-  absl::StatusOr<detail::CommandLine> line = detail::ParseCommandLine(argc, argv, kTakesArguments);
+  absl::StatusOr<detail::CommandLine> line =
+      detail::ParseCommandLine(argc, argv, kTakesArguments);
   if (!line.ok()) return detail::Report(program, line.status(), 2);
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(line->backend);
-  if (!backend.ok()) return detail::Report(program, backend.status(), absl::IsInvalidArgument(backend.status()) ? 2 : 1);
+  if (!backend.ok())
+    return detail::Report(program, backend.status(),
+                          absl::IsInvalidArgument(backend.status()) ? 2 : 1);
   absl::Status status = Run(**backend, [&]() -> Task<absl::Status> {
     if constexpr (kTakesArguments) {
       co_return co_await main(std::move(line->others));

@@ -26,7 +26,9 @@ Ended RunWith(std::vector<std::string> arguments, Main main) {
 }
 
 Task<absl::Status> Succeed() { co_return absl::OkStatus(); }
-Task<absl::Status> Fail() { co_return absl::NotFoundError("the thing is not there"); }
+Task<absl::Status> Fail() {
+  co_return absl::NotFoundError("the thing is not there");
+}
 
 TEST(RunMain, GivesTheExitCode) {
   EXPECT_EQ(RunWith({}, Succeed).code, 0);
@@ -40,22 +42,29 @@ TEST(RunMain, GivesTheExitCode) {
 TEST(RunMain, RefusesAWrongCommandLine) {
   const Ended unknown = RunWith({"--backend=epoll"}, Succeed);
   EXPECT_EQ(unknown.code, 2);
-  EXPECT_NE(unknown.printed.find("'epoll'"), std::string::npos) << unknown.printed;
-  EXPECT_NE(unknown.printed.find("asio, auto"), std::string::npos) << unknown.printed;
+  EXPECT_NE(unknown.printed.find("'epoll'"), std::string::npos)
+      << unknown.printed;
+  EXPECT_NE(unknown.printed.find("asio, auto"), std::string::npos)
+      << unknown.printed;
   const Ended extra = RunWith({"--verbose"}, Succeed);
   EXPECT_EQ(extra.code, 2);
-  EXPECT_NE(extra.printed.find("'--verbose'"), std::string::npos) << extra.printed;
+  EXPECT_NE(extra.printed.find("'--verbose'"), std::string::npos)
+      << extra.printed;
   EXPECT_EQ(RunWith({"--backend"}, Succeed).code, 2);
   EXPECT_EQ(RunWith({"--backend="}, Succeed).code, 2);
 }
 
 TEST(RunMain, HandsOverTheOtherArguments) {
   std::vector<std::string> got;
-  const auto main = [&](std::vector<std::string> arguments) -> Task<absl::Status> {
+  const auto main =
+      [&](std::vector<std::string> arguments) -> Task<absl::Status> {
     got = std::move(arguments);
     co_return absl::OkStatus();
   };
-  EXPECT_EQ(RunWith({"one", "--backend=asio", "--two", "--", "--backend=three"}, main).code, 0);
+  EXPECT_EQ(
+      RunWith({"one", "--backend=asio", "--two", "--", "--backend=three"}, main)
+          .code,
+      0);
   EXPECT_EQ(got, (std::vector<std::string>{"one", "--two", "--backend=three"}));
 }
 

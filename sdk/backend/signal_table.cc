@@ -51,11 +51,13 @@ void Handle(int signal) {
   const size_t used = table.used.load(std::memory_order_acquire);
   for (size_t i = 0; i < used; ++i) {
     Slot& slot = table.slots[i];
-    // Says that the listener is in use before it looks whether there is one: whoever takes it away does these in the other
-    // order, so one of the two sees the other.
+    // Says that the listener is in use before it looks whether there is one:
+    // whoever takes it away does these in the other order, so one of the two
+    // sees the other.
     slot.users.fetch_add(1, std::memory_order_seq_cst);
     SignalListener* listener = slot.listener.load(std::memory_order_seq_cst);
-    if (listener != nullptr && (slot.signals.load(std::memory_order_acquire) & BitOf(signal)) != 0) {
+    if (listener != nullptr &&
+        (slot.signals.load(std::memory_order_acquire) & BitOf(signal)) != 0) {
       listener->OnSignal(signal);
     }
     slot.users.fetch_sub(1, std::memory_order_release);
@@ -66,7 +68,8 @@ void Handle(int signal) {
 absl::Status CheckSignal(int signal) {
   const auto refused = [&](const char* why) {
     std::string name = "signal " + std::to_string(signal);
-    if (const char* abbreviation = sigabbrev_np(signal); abbreviation != nullptr) {
+    if (const char* abbreviation = sigabbrev_np(signal);
+        abbreviation != nullptr) {
       name += std::string(" (SIG") + abbreviation + ")";
     }
     return absl::InvalidArgumentError(name + " can't be listened to: " + why);
@@ -79,20 +82,24 @@ absl::Status CheckSignal(int signal) {
     case SIGBUS:
     case SIGFPE:
     case SIGILL:
-      return refused("it says that the program did something wrong, and can't be put off");
+      return refused(
+          "it says that the program did something wrong, and can't be put off");
     default:
       break;
   }
   // 32 and 33 are the thread library's own.
-  if (signal < 1 || signal >= kSignals || (signal >= 32 && signal < SIGRTMIN)) return refused("there is no such signal");
+  if (signal < 1 || signal >= kSignals || (signal >= 32 && signal < SIGRTMIN))
+    return refused("there is no such signal");
   return absl::OkStatus();
 }
 
-
 }  // namespace
 
-absl::Status ListenForSignals(SignalListener& listener, std::span<const int> signals) {
-  if (signals.empty()) return absl::InvalidArgumentError("no signal to listen to is named; name at least one");
+absl::Status ListenForSignals(SignalListener& listener,
+                              std::span<const int> signals) {
+  if (signals.empty())
+    return absl::InvalidArgumentError(
+        "no signal to listen to is named; name at least one");
   SignalSet set = 0;
   for (int signal : signals) {
     if (absl::Status status = CheckSignal(signal); !status.ok()) return status;
@@ -103,18 +110,21 @@ absl::Status ListenForSignals(SignalListener& listener, std::span<const int> sig
   Slot* slot = nullptr;
   size_t index = 0;
   for (; index < kMaxListeners; ++index) {
-    if (table.slots[index].listener.load(std::memory_order_relaxed) == nullptr) {
+    if (table.slots[index].listener.load(std::memory_order_relaxed) ==
+        nullptr) {
       slot = &table.slots[index];
       break;
     }
   }
   if (slot == nullptr) {
-    return absl::ResourceExhaustedError("too many listeners to signals: " + std::to_string(kMaxListeners) +
-                                        " are the limit");
+    return absl::ResourceExhaustedError(
+        "too many listeners to signals: " + std::to_string(kMaxListeners) +
+        " are the limit");
   }
   slot->signals.store(set, std::memory_order_relaxed);
   slot->listener.store(&listener, std::memory_order_seq_cst);
-  if (index >= table.used.load(std::memory_order_relaxed)) table.used.store(index + 1, std::memory_order_release);
+  if (index >= table.used.load(std::memory_order_relaxed))
+    table.used.store(index + 1, std::memory_order_release);
 
   for (int signal = 1; signal < kSignals; ++signal) {
     if ((set & BitOf(signal)) == 0 || table.listeners[signal]++ > 0) continue;
@@ -123,7 +133,9 @@ absl::Status ListenForSignals(SignalListener& listener, std::span<const int> sig
     action.sa_flags = SA_RESTART;
     ::sigfillset(&action.sa_mask);
     const int result = ::sigaction(signal, &action, &table.before[signal]);
-    Check(result == 0, "the system refuses a handler for a signal that it lets be caught (sigaction)");
+    Check(result == 0,
+          "the system refuses a handler for a signal that it lets be caught "
+          "(sigaction)");
   }
   return absl::OkStatus();
 }
@@ -135,7 +147,8 @@ void StopListeningForSignals(SignalListener& listener) noexcept {
     const SignalSet set = slot.signals.load(std::memory_order_relaxed);
     for (int signal = 1; signal < kSignals; ++signal) {
       if ((set & BitOf(signal)) == 0) continue;
-      if (--table.listeners[signal] == 0) ::sigaction(signal, &table.before[signal], nullptr);
+      if (--table.listeners[signal] == 0)
+        ::sigaction(signal, &table.before[signal], nullptr);
     }
     slot.listener.store(nullptr, std::memory_order_seq_cst);
     while (slot.users.load(std::memory_order_seq_cst) != 0) ::sched_yield();

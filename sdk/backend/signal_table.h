@@ -1,7 +1,9 @@
-// The one table of a process that says who listens to which signal. Not for programs: those use SignalStream.
+// The one table of a process that says who listens to which signal. Not for
+// programs: those use SignalStream.
 //
-// Signals belong to the process, so this can't belong to anything smaller. A handler of its own, rather than signalfd, which
-// would need the signals to be blocked in every thread of the process, those of libraries included.
+// Signals belong to the process, so this can't belong to anything smaller. A
+// handler of its own, rather than signalfd, which would need the signals to be
+// blocked in every thread of the process, those of libraries included.
 
 #ifndef BRAID_BACKEND_SIGNAL_TABLE_H_
 #define BRAID_BACKEND_SIGNAL_TABLE_H_
@@ -14,7 +16,8 @@
 namespace braid::detail {
 
 // As Listen, StopListening and Redeliver of Host. From any thread.
-absl::Status ListenForSignals(SignalListener& listener, std::span<const int> signals);
+absl::Status ListenForSignals(SignalListener& listener,
+                              std::span<const int> signals);
 void StopListeningForSignals(SignalListener& listener) noexcept;
 void RedeliverSignals(std::span<const int> signals) noexcept;
 

@@ -85,7 +85,8 @@ absl::StatusOr<SocketAddress> SocketAddress::ParseHost(std::string_view host,
   uint8_t bytes[16];
   uint32_t scope = 0;
   std::string_view digits = host;
-  if (const size_t percent = host.find('%'); percent != std::string_view::npos) {
+  if (const size_t percent = host.find('%');
+      percent != std::string_view::npos) {
     const auto number = ParseDecimal(host.substr(percent + 1), UINT32_MAX);
     if (!number.has_value()) {
       return NotAnAddress(host, "the scope is not the number of an interface");
@@ -142,7 +143,9 @@ SocketAddress SocketAddress::LoopbackV4(uint16_t port) {
 }
 
 SocketAddress SocketAddress::LoopbackV6(uint16_t port) {
-  return V6(std::array<uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, port);
+  return V6(
+      std::array<uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+      port);
 }
 
 bool SocketAddress::is_v4_mapped() const {
@@ -156,8 +159,9 @@ SocketAddress SocketAddress::Unmapped() const {
 
 bool SocketAddress::is_any() const {
   const SocketAddress address = Unmapped();
-  return !empty() && std::ranges::all_of(address.bytes(),
-                                         [](uint8_t byte) { return byte == 0; });
+  return !empty() && std::ranges::all_of(address.bytes(), [](uint8_t byte) {
+    return byte == 0;
+  });
 }
 
 bool SocketAddress::is_loopback() const {

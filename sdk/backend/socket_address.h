@@ -1,10 +1,12 @@
 // SocketAddress: an IP address and a port, as every socket call takes them.
 //
-//   SocketAddress any = SocketAddress::Any(7007);                 // [::]:7007, which takes IPv4 too
-//   absl::StatusOr<SocketAddress> a = SocketAddress::Parse("127.0.0.1:7007");
-//   absl::StatusOr<SocketAddress> b = SocketAddress::Parse("[fe80::1%2]:80");
+//   SocketAddress any = SocketAddress::Any(7007);                 // [::]:7007,
+//   which takes IPv4 too absl::StatusOr<SocketAddress> a =
+//   SocketAddress::Parse("127.0.0.1:7007"); absl::StatusOr<SocketAddress> b =
+//   SocketAddress::Parse("[fe80::1%2]:80");
 //
-// A small value, trivially copyable. Not for: names (resolver.h), and Unix-domain sockets, whose addresses are paths.
+// A small value, trivially copyable. Not for: names (resolver.h), and
+// Unix-domain sockets, whose addresses are paths.
 
 #ifndef BRAID_BACKEND_SOCKET_ADDRESS_H_
 #define BRAID_BACKEND_SOCKET_ADDRESS_H_
@@ -60,7 +62,8 @@ class SocketAddress {
 
   uint16_t port() const;
   SocketAddress WithPort(uint16_t port) const;
-  // The number of the interface a link-local IPv6 address belongs to; 0 for none.
+  // The number of the interface a link-local IPv6 address belongs to; 0 for
+  // none.
   uint32_t scope() const;
   // 4 or 16 bytes in network order; none if empty.
   std::span<const uint8_t> bytes() const;

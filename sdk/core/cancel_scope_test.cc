@@ -47,15 +47,14 @@ TEST(CancelScope, GivesAnOptionalOfTheBodysResult) {
     static_assert(std::is_same_v<decltype(gives_nothing), bool>);
     EXPECT_TRUE(gives_nothing);
 
-    auto gives_status = co_await c.Run([]() -> Task<absl::Status> {
-      co_return absl::NotFoundError("x");
-    });
+    auto gives_status = co_await c.Run(
+        []() -> Task<absl::Status> { co_return absl::NotFoundError("x"); });
     static_assert(
         std::is_same_v<decltype(gives_status), std::optional<absl::Status>>);
     EXPECT_EQ(gives_status, absl::NotFoundError("x"));
 
-    auto gives_either = co_await d.Run(
-        []() -> Task<absl::StatusOr<std::unique_ptr<int>>> {
+    auto gives_either =
+        co_await d.Run([]() -> Task<absl::StatusOr<std::unique_ptr<int>>> {
           co_return std::make_unique<int>(4);
         });
     static_assert(
@@ -161,10 +160,13 @@ TEST(CancelScope, CancelStopsTheBodyWhereItWaits) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     CancelScope scope;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("canceller", [](CancelScope* scope) -> Task<void> {
-        co_await SleepFor(3s);
-        scope->Cancel("enough");
-      }, &scope);
+      group.Start(
+          "canceller",
+          [](CancelScope* scope) -> Task<void> {
+            co_await SleepFor(3s);
+            scope->Cancel("enough");
+          },
+          &scope);
       EXPECT_FALSE(co_await scope.Run(Forever()));
       EXPECT_EQ(Now().time_since_epoch().count() % 1000, 0);
     });
@@ -234,11 +236,14 @@ TEST(CancelScope, CancelBetweenCompletionAndResumptionComesTooLate) {
     Gate gate;
     int stage = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("opener", [](Gate* gate, CancelScope* scope) -> Task<void> {
-        co_await SleepFor(1s);
-        gate->Open(7);
-        scope->Cancel();
-      }, &gate, &scope);
+      group.Start(
+          "opener",
+          [](Gate* gate, CancelScope* scope) -> Task<void> {
+            co_await SleepFor(1s);
+            gate->Open(7);
+            scope->Cancel();
+          },
+          &gate, &scope);
       EXPECT_FALSE(co_await scope.Run([&]() -> Task<void> {
         EXPECT_EQ(co_await gate.Wait(), 7);
         stage = 1;
@@ -321,8 +326,8 @@ TEST(CancelScope, AShieldMeanwhileDoesNotAskTheOperationAgain) {
           },
           &gate, &inner, &outer);
       EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
-        EXPECT_FALSE(co_await inner.Run(
-            [&]() -> Task<void> { co_await gate.Wait(); }));
+        EXPECT_FALSE(
+            co_await inner.Run([&]() -> Task<void> { co_await gate.Wait(); }));
         co_await Checkpoint();
       }));
     });
@@ -340,10 +345,13 @@ TEST(CancelScope, ARefusedOperationsSuccessorStops) {
     Gate gate(Gate::OnCancel::kRefuse);
     int stage = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("opener", [](Gate* gate) -> Task<void> {
-        co_await SleepFor(5s);
-        gate->Open(1);
-      }, &gate);
+      group.Start(
+          "opener",
+          [](Gate* gate) -> Task<void> {
+            co_await SleepFor(5s);
+            gate->Open(1);
+          },
+          &gate);
       EXPECT_FALSE(co_await scope.Run([&]() -> Task<void> {
         EXPECT_EQ(co_await gate.Wait(), 1);  // it happened
         stage = 1;
@@ -406,12 +414,11 @@ TEST(CancelScope, OfTwoCancelledScopesTheOuterTakesTheStop) {
       CancelScope middle;
       CancelScope inner;
       auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-        group.Start("canceller",
-                    [&outer, &inner, outer_first]() -> Task<void> {
-                      co_await Checkpoint();
-                      (outer_first ? outer : inner).Cancel();
-                      (outer_first ? inner : outer).Cancel();
-                    });
+        group.Start("canceller", [&outer, &inner, outer_first]() -> Task<void> {
+          co_await Checkpoint();
+          (outer_first ? outer : inner).Cancel();
+          (outer_first ? inner : outer).Cancel();
+        });
         EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
           co_await middle.Run([&]() -> Task<void> {
             co_await inner.Run(Forever());
@@ -491,12 +498,13 @@ TEST(CancelScope, ADeadlineMovesEitherWayUntilItFires) {
       const Time begin = Now();
       CancelScope scope(begin + first);
       auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-        group.Start("mover",
-                    [](CancelScope* scope, Time to) -> Task<void> {
-                      co_await SleepFor(1s);
-                      scope->SetDeadline(to);
-                    },
-                    &scope, begin + second);
+        group.Start(
+            "mover",
+            [](CancelScope* scope, Time to) -> Task<void> {
+              co_await SleepFor(1s);
+              scope->SetDeadline(to);
+            },
+            &scope, begin + second);
         EXPECT_FALSE(co_await scope.Run(Forever()));
         EXPECT_EQ(Now() - begin, expected);
       });
@@ -652,10 +660,13 @@ TEST(CancelScope, ClearingAShieldStopsAtOnceWhatShouldHaveStopped) {
     CancelScope shielded;
     shielded.SetShield(true);
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("clears", [](CancelScope* scope) -> Task<void> {
-        co_await SleepFor(3s);
-        scope->SetShield(false);
-      }, &shielded);
+      group.Start(
+          "clears",
+          [](CancelScope* scope) -> Task<void> {
+            co_await SleepFor(3s);
+            scope->SetShield(false);
+          },
+          &shielded);
       EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
         (void)co_await shielded.Run(Forever());
         ADD_FAILURE() << "resumed";
@@ -693,13 +704,14 @@ TEST(CancelScope, AShieldSetBetweenStopAndUnwindDoesNotLoseTheStop) {
     CancelScope inner;
     Gate gate;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("canceller",
-                  [](CancelScope* outer, CancelScope* inner) -> Task<void> {
-                    co_await SleepFor(1s);
-                    outer->Cancel();
-                    inner->SetShield(true);
-                  },
-                  &outer, &inner);
+      group.Start(
+          "canceller",
+          [](CancelScope* outer, CancelScope* inner) -> Task<void> {
+            co_await SleepFor(1s);
+            outer->Cancel();
+            inner->SetShield(true);
+          },
+          &outer, &inner);
       EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
         co_await inner.Run([&]() -> Task<void> { co_await gate.Wait(); });
         ADD_FAILURE() << "resumed with no result";
@@ -721,10 +733,13 @@ TEST(CancelScope, AShieldCoversTasksStartedInside) {
         auto status =
             co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
               for (int i = 0; i < 3; ++i) {
-                group.Start("sleeper", [](int* ended) -> Task<void> {
-                  co_await SleepFor(2s);
-                  ++*ended;
-                }, &ended);
+                group.Start(
+                    "sleeper",
+                    [](int* ended) -> Task<void> {
+                      co_await SleepFor(2s);
+                      ++*ended;
+                    },
+                    &ended);
               }
               co_return co_await group.Join();
             });
@@ -751,23 +766,21 @@ TEST(CancelScopeDeathTest, RunTwice) {
 TEST(CancelScopeDeathTest, RunInsideItself) {
   EXPECT_DEATH(RunInOrder([](VirtualTime&) -> Task<void> {
                  CancelScope scope;
-                 co_await scope.Run([&]() -> Task<void> {
-                   co_await scope.Run(Checkpoint());
-                 });
+                 co_await scope.Run(
+                     [&]() -> Task<void> { co_await scope.Run(Checkpoint()); });
                }),
                "a cancel scope is entered twice; make a new one for each use");
 }
 
 TEST(CancelScopeDeathTest, DestroyedWhileItsBodyRuns) {
-  EXPECT_DEATH(
-      RunInOrder([](VirtualTime&) -> Task<void> {
-        auto scope = std::make_unique<CancelScope>();
-        co_await scope->Run([&]() -> Task<void> {
-          scope.reset();
-          co_return;
-        });
-      }),
-      "a cancel scope is destroyed while something runs inside it");
+  EXPECT_DEATH(RunInOrder([](VirtualTime&) -> Task<void> {
+                 auto scope = std::make_unique<CancelScope>();
+                 co_await scope->Run([&]() -> Task<void> {
+                   scope.reset();
+                   co_return;
+                 });
+               }),
+               "a cancel scope is destroyed while something runs inside it");
 }
 
 }  // namespace

@@ -129,12 +129,14 @@ TEST(Operation, CancelledWhileItYieldsItIsDelivered) {
     int delivered = 0;
     std::vector<std::unique_ptr<int>> taken;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("canceller", [](CancelScope* scope, int* seen,
-                                  int* delivered) -> Task<void> {
-        *seen = *delivered;
-        scope->Cancel();
-        co_return;
-      }, &scope, &delivered, &delivered);
+      group.Start(
+          "canceller",
+          [](CancelScope* scope, int* seen, int* delivered) -> Task<void> {
+            *seen = *delivered;
+            scope->Cancel();
+            co_return;
+          },
+          &scope, &delivered, &delivered);
       const bool completed = co_await scope.Run([&]() -> Task<void> {
         Box box;
         for (int i = 0; i < 1000; ++i) {
@@ -158,12 +160,14 @@ TEST(Operation, CancelledBetweenCompletionAndResumption) {
     Box box;
     CancelScope scope;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("puts and cancels", [](Box* box, CancelScope* scope)
-                                          -> Task<void> {
-        co_await SleepFor(1s);
-        box->Put(std::make_unique<int>(9));
-        scope->Cancel();
-      }, &box, &scope);
+      group.Start(
+          "puts and cancels",
+          [](Box* box, CancelScope* scope) -> Task<void> {
+            co_await SleepFor(1s);
+            box->Put(std::make_unique<int>(9));
+            scope->Cancel();
+          },
+          &box, &scope);
       auto result = co_await scope.Run(box.Take());
       EXPECT_TRUE(result.has_value() && **result == 9);
     });
@@ -176,13 +180,15 @@ TEST(Operation, CancelledThenCompletedInTheSameTurn) {
     Box box;
     CancelScope scope;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("cancels and puts", [](Box* box, CancelScope* scope)
-                                          -> Task<void> {
-        co_await SleepFor(1s);
-        scope->Cancel();
-        EXPECT_FALSE(box->waiting());  // it has withdrawn already
-        box->Put(std::make_unique<int>(9));
-      }, &box, &scope);
+      group.Start(
+          "cancels and puts",
+          [](Box* box, CancelScope* scope) -> Task<void> {
+            co_await SleepFor(1s);
+            scope->Cancel();
+            EXPECT_FALSE(box->waiting());  // it has withdrawn already
+            box->Put(std::make_unique<int>(9));
+          },
+          &box, &scope);
       EXPECT_FALSE((co_await scope.Run(box.Take())).has_value());
       EXPECT_FALSE(box.empty());  // and the item is still there
     });
@@ -198,12 +204,15 @@ TEST(Operation, CancelledDuringAHandOffItCompletes) {
     CancelScope scope(Now() + 2s);
     int stage = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("delivers", [](Box* box) -> Task<void> {
-        co_await SleepFor(1s);
-        box->BeginDelivery();
-        co_await SleepFor(2s);
-        box->Put(std::make_unique<int>(4));
-      }, &box);
+      group.Start(
+          "delivers",
+          [](Box* box) -> Task<void> {
+            co_await SleepFor(1s);
+            box->BeginDelivery();
+            co_await SleepFor(2s);
+            box->Put(std::make_unique<int>(4));
+          },
+          &box);
       EXPECT_FALSE(co_await scope.Run([&]() -> Task<void> {
         EXPECT_EQ(*(co_await box.Take()), 4);
         stage = 1;
@@ -222,11 +231,14 @@ TEST(Operation, OneThatTakesItsTimeToStopKeepsItsTask) {
     Gate gate(Gate::OnCancel::kLater);
     bool frame_alive = false;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("withdraws", [](Gate* gate, bool* alive) -> Task<void> {
-        co_await SleepFor(3s);
-        EXPECT_TRUE(*alive);  // no frame with an operation in flight goes
-        gate->Withdraw();
-      }, &gate, &frame_alive);
+      group.Start(
+          "withdraws",
+          [](Gate* gate, bool* alive) -> Task<void> {
+            co_await SleepFor(3s);
+            EXPECT_TRUE(*alive);  // no frame with an operation in flight goes
+            gate->Withdraw();
+          },
+          &gate, &frame_alive);
       EXPECT_FALSE(co_await MoveOnAfter(1s, [&]() -> Task<void> {
         struct Alive {
           explicit Alive(bool* alive) : alive(alive) { *alive = true; }
@@ -248,10 +260,13 @@ TEST(Operation, CompletedAfterItWasAskedToWithdraw) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     Gate gate(Gate::OnCancel::kLater);
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("opens", [](Gate* gate) -> Task<void> {
-        co_await SleepFor(3s);
-        gate->Open(12);
-      }, &gate);
+      group.Start(
+          "opens",
+          [](Gate* gate) -> Task<void> {
+            co_await SleepFor(3s);
+            gate->Open(12);
+          },
+          &gate);
       std::optional<int> result = co_await MoveOnAfter(1s, gate.Wait());
       EXPECT_EQ(result, 12);  // a value always beats a timeout
     });
@@ -265,26 +280,29 @@ TEST(Operation, CompletingItFromADestructorDuringAnUnwind) {
     Gate gate;
     std::vector<std::string> order;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("waits", [](Gate* gate, std::vector<std::string>* order)
-                               -> Task<void> {
-        co_await gate->Wait();
-        order->push_back("resumed");
-      }, &gate, &order);
-      auto handle = group.Start("opens as it goes", [](Gate* gate,
-                                     std::vector<std::string>* order)
-                                          -> Task<void> {
-        struct Opens {
-          Opens(Gate* gate, std::vector<std::string>* order)
-              : gate(gate), order(order) {}
-          ~Opens() {
-            gate->Open();
-            order->push_back("opened");
-          }
-          Gate* gate;
-          std::vector<std::string>* order;
-        } opens(gate, order);
-        co_await SleepForever();
-      }, &gate, &order);
+      group.Start(
+          "waits",
+          [](Gate* gate, std::vector<std::string>* order) -> Task<void> {
+            co_await gate->Wait();
+            order->push_back("resumed");
+          },
+          &gate, &order);
+      auto handle = group.Start(
+          "opens as it goes",
+          [](Gate* gate, std::vector<std::string>* order) -> Task<void> {
+            struct Opens {
+              Opens(Gate* gate, std::vector<std::string>* order)
+                  : gate(gate), order(order) {}
+              ~Opens() {
+                gate->Open();
+                order->push_back("opened");
+              }
+              Gate* gate;
+              std::vector<std::string>* order;
+            } opens(gate, order);
+            co_await SleepForever();
+          },
+          &gate, &order);
       co_await SleepFor(1s);
       handle.Cancel();
     });
@@ -298,19 +316,22 @@ TEST(Operation, TasksResumeInTheOrderOfCompletion) {
   std::vector<int> order;
   RunInOrder([&](VirtualTime&) -> Task<absl::Status> {
     Gate gate;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      for (int i = 0; i < 5; ++i) {
-        group.Start("waits", [](Gate* gate, int i, std::vector<int>* order)
-                                 -> Task<void> {
-          co_await gate->Wait();
-          order->push_back(i);
-        }, &gate, i, &order);
-      }
-      co_await SleepFor(1s);
-      gate.Open();
-      EXPECT_THAT(order, ElementsAre());  // nothing resumes inline
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          for (int i = 0; i < 5; ++i) {
+            group.Start(
+                "waits",
+                [](Gate* gate, int i, std::vector<int>* order) -> Task<void> {
+                  co_await gate->Wait();
+                  order->push_back(i);
+                },
+                &gate, i, &order);
+          }
+          co_await SleepFor(1s);
+          gate.Open();
+          EXPECT_THAT(order, ElementsAre());  // nothing resumes inline
+          co_return co_await group.Join();
+        });
   });
   EXPECT_THAT(order, ElementsAre(0, 1, 2, 3, 4));
 }
@@ -363,18 +384,18 @@ TEST(OperationDeathTest, AwaitedOutsideOfATask) {
 }
 
 TEST(OperationDeathTest, DestroyedInFlight) {
-  EXPECT_DEATH(RunInOrder([](VirtualTime&) -> Task<void> {
-                 auto waits = []() -> Task<void> { co_await SleepForever(); };
-                 using Awaiter = detail::AwaiterOf<Task<void>>;
-                 std::unique_ptr<Awaiter> awaiter(
-                     new Awaiter(waits().MakeAwaiter()));
-                 // Begun by hand, and dropped while it waits.
-                 detail::Link* begun = awaiter->Start(nullptr);
-                 detail::Continue(begun).resume();
-                 awaiter.reset();
-                 co_return;
-               }),
-               "the frame of an operation in flight is destroyed");
+  EXPECT_DEATH(
+      RunInOrder([](VirtualTime&) -> Task<void> {
+        auto waits = []() -> Task<void> { co_await SleepForever(); };
+        using Awaiter = detail::AwaiterOf<Task<void>>;
+        std::unique_ptr<Awaiter> awaiter(new Awaiter(waits().MakeAwaiter()));
+        // Begun by hand, and dropped while it waits.
+        detail::Link* begun = awaiter->Start(nullptr);
+        detail::Continue(begun).resume();
+        awaiter.reset();
+        co_return;
+      }),
+      "the frame of an operation in flight is destroyed");
 }
 
 }  // namespace

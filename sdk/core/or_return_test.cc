@@ -302,8 +302,7 @@ TEST(OrReturn, FromEveryPlaceTheBodysOwnFrameStaysForItsTasks) {
       if (place == Place::kScopeInBody) {
         EXPECT_THAT(trace, ElementsAre("~inner", "used", "~own"));
       } else if (place == Place::kNestedGroupBody) {
-        EXPECT_THAT(trace,
-                    ElementsAre("inner used", "~inner", "used", "~own"));
+        EXPECT_THAT(trace, ElementsAre("inner used", "~inner", "used", "~own"));
       } else {
         EXPECT_THAT(trace, ElementsAre("used", "~own"))
             << static_cast<int>(place);
@@ -315,14 +314,17 @@ TEST(OrReturn, FromEveryPlaceTheBodysOwnFrameStaysForItsTasks) {
 
 TEST(OrReturn, InTheBodyOfRun) {
   VirtualTime time;
-  EXPECT_EQ(braid::Run(time, []() -> Task<absl::Status> {
-              co_await OrReturn(StatusIn(1s, kError));
-              co_return absl::OkStatus();
-            }),
+  EXPECT_EQ(braid::Run(time,
+                       []() -> Task<absl::Status> {
+                         co_await OrReturn(StatusIn(1s, kError));
+                         co_return absl::OkStatus();
+                       }),
             kError);
-  EXPECT_EQ(braid::Run(time, []() -> Task<absl::StatusOr<int>> {
-              co_return co_await OrReturn(EitherIn<int>(1s, 5)) + 1;
-            }).value(),
+  EXPECT_EQ(braid::Run(time,
+                       []() -> Task<absl::StatusOr<int>> {
+                         co_return co_await OrReturn(EitherIn<int>(1s, 5)) + 1;
+                       })
+                .value(),
             6);
 }
 

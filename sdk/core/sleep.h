@@ -6,8 +6,8 @@
 //
 // Sleeping completes at the first turn of the loop at or after its deadline;
 // timers fire in the order of (deadline, registration) and cost no system call.
-// Cancelled at any time; nothing is lost. A sleep whose time has come completes,
-// also where a deadline of the same instant comes first.
+// Cancelled at any time; nothing is lost. A sleep whose time has come
+// completes, also where a deadline of the same instant comes first.
 
 #ifndef BRAID_CORE_SLEEP_H_
 #define BRAID_CORE_SLEEP_H_

@@ -72,12 +72,13 @@ TEST(SleepFor, TasksWakeInTheOrderOfDeadlineThenRegistration) {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       int i = 0;
       for (int seconds : {3, 1, 2, 1, 3, 2, 1}) {
-        group.Start("sleeper",
-                    [](int seconds, int i, std::vector<int>* order) -> Task<void> {
-                      co_await SleepFor(std::chrono::seconds(seconds));
-                      order->push_back(i);
-                    },
-                    seconds, i++, &order);
+        group.Start(
+            "sleeper",
+            [](int seconds, int i, std::vector<int>* order) -> Task<void> {
+              co_await SleepFor(std::chrono::seconds(seconds));
+              order->push_back(i);
+            },
+            seconds, i++, &order);
       }
       co_return;
     });
@@ -89,12 +90,15 @@ TEST(SleepFor, ZeroAndNegativeAreACheckpoint) {
   std::vector<std::string> order;
   RunInOrder([&](VirtualTime& time) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("other", [](std::vector<std::string>* order) -> Task<void> {
-        for (int i = 0; i < 5; ++i) {
-          order->push_back("other");
-          co_await Checkpoint();
-        }
-      }, &order);
+      group.Start(
+          "other",
+          [](std::vector<std::string>* order) -> Task<void> {
+            for (int i = 0; i < 5; ++i) {
+              order->push_back("other");
+              co_await Checkpoint();
+            }
+          },
+          &order);
       const Time past = Now() - 1s;
       co_await SleepFor(0s);
       order.push_back("zero");
@@ -180,17 +184,23 @@ TEST(SleepFor, CancelledBetweenCompletionAndResumption) {
       int stage = 0;
       TaskHandle<void>* sleeper = nullptr;
       // Both wake in the same instant, and this one runs first.
-      group.Start("canceller", [](TaskHandle<void>** sleeper) -> Task<void> {
-        co_await SleepFor(1s);
-        (*sleeper)->Cancel();
-      }, &sleeper);
-      auto handle = group.Start("sleeper", [](int* stage) -> Task<void> {
-        co_await SleepFor(1s);
-        *stage = 1;
-        EXPECT_TRUE(CancelPending());
-        co_await Checkpoint();
-        *stage = 2;
-      }, &stage);
+      group.Start(
+          "canceller",
+          [](TaskHandle<void>** sleeper) -> Task<void> {
+            co_await SleepFor(1s);
+            (*sleeper)->Cancel();
+          },
+          &sleeper);
+      auto handle = group.Start(
+          "sleeper",
+          [](int* stage) -> Task<void> {
+            co_await SleepFor(1s);
+            *stage = 1;
+            EXPECT_TRUE(CancelPending());
+            co_await Checkpoint();
+            *stage = 2;
+          },
+          &stage);
       sleeper = &handle;
       EXPECT_TRUE((co_await handle.Join()).stopped());
       EXPECT_EQ(stage, 1);
@@ -226,11 +236,14 @@ TEST(Checkpoint, LetsEveryOtherReadyTaskRunFirst) {
   RunInOrder([&](VirtualTime&) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       for (int i = 0; i < 3; ++i) {
-        group.Start("task", [](int i, std::vector<int>* order) -> Task<void> {
-          order->push_back(i);
-          co_await Checkpoint();
-          order->push_back(10 + i);
-        }, i, &order);
+        group.Start(
+            "task",
+            [](int i, std::vector<int>* order) -> Task<void> {
+              order->push_back(i);
+              co_await Checkpoint();
+              order->push_back(10 + i);
+            },
+            i, &order);
       }
       order.push_back(100);
       co_await Checkpoint();
@@ -264,13 +277,16 @@ TEST(Checkpoint, CancelledBetweenYieldAndResumption) {
   RunInOrder([](VirtualTime&) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       int stage = 0;
-      auto handle = group.Start("yields", [](int* stage) -> Task<void> {
-        *stage = 1;
-        co_await Checkpoint();
-        *stage = 2;
-        co_await Checkpoint();
-        *stage = 3;
-      }, &stage);
+      auto handle = group.Start(
+          "yields",
+          [](int* stage) -> Task<void> {
+            *stage = 1;
+            co_await Checkpoint();
+            *stage = 2;
+            co_await Checkpoint();
+            *stage = 3;
+          },
+          &stage);
       co_await Checkpoint();
       EXPECT_EQ(stage, 1);
       handle.Cancel();

@@ -68,13 +68,20 @@ void Put(std::string& out, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(status.code());
   out += code + ": ";
   PutEscaped(out, {status.message().data(), status.message().size()});
+  std::string behind_it;
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    if (url == kSuppressedUrl) {
+      behind_it = std::string(payload);
+      return;
+    }
     out.push_back('{');
     PutEscaped(out, {url.data(), url.size()});
     out.push_back('=');
     PutEscaped(out, std::string(payload));
     out.push_back('}');
   });
+  // Beside it, not inside: escaping would double with each group of a nest.
+  if (!behind_it.empty()) out += "|" + behind_it;
 }
 
 absl::StatusCode CodeNamed(std::string_view name) {

@@ -40,8 +40,8 @@ absl::Status DelimiterNotFoundError(std::string_view message);
 bool IsDelimiterNotFound(const absl::Status& status);
 
 // A group or combinator returns the first error; this gives the others, in the
-// order they happened. Each keeps its code, message and payloads. Empty if
-// there are none.
+// order they happened. Each keeps its code, message and payloads; those that
+// stood behind one of them follow it. Empty if there are none.
 std::vector<absl::Status> SuppressedErrors(const absl::Status& status);
 
 // `status` with `suppressed` behind it, after those that are there already.

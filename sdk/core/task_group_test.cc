@@ -74,10 +74,13 @@ TEST(TaskGroup, ReturnsWhenItsLastTaskHasEnded) {
     int ended = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       for (int i = 1; i <= 5; ++i) {
-        group.Start("sleeper", [](int i, int* ended) -> Task<void> {
-          co_await SleepFor(std::chrono::seconds(i));
-          ++*ended;
-        }, i, &ended);
+        group.Start(
+            "sleeper",
+            [](int i, int* ended) -> Task<void> {
+              co_await SleepFor(std::chrono::seconds(i));
+              ++*ended;
+            },
+            i, &ended);
       }
       EXPECT_EQ(group.size(), 5u);
       co_return;  // at once: the tasks use nothing of this frame
@@ -91,17 +94,21 @@ TEST(TaskGroup, ReturnsWhenItsLastTaskHasEnded) {
 
 TEST(TaskGroup, StartNeverRunsTheTaskInline) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      bool began = false;
-      group.Start("child", [](bool* began) -> Task<void> {
-        *began = true;
-        co_return;
-      }, &began);
-      EXPECT_FALSE(began);
-      absl::Status joined = co_await group.Join();
-      EXPECT_TRUE(began);
-      co_return joined;
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          bool began = false;
+          group.Start(
+              "child",
+              [](bool* began) -> Task<void> {
+                *began = true;
+                co_return;
+              },
+              &began);
+          EXPECT_FALSE(began);
+          absl::Status joined = co_await group.Join();
+          EXPECT_TRUE(began);
+          co_return joined;
+        });
     EXPECT_TRUE(status.ok());
   });
 }
@@ -112,10 +119,13 @@ TEST(TaskGroup, LeavingIsNoCheckpoint) {
     int ended = 0;
     auto result = co_await scope.Run([&]() -> Task<absl::StatusOr<int>> {
       co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<int> {
-        group.Start("ends without a checkpoint", [](int* ended) -> Task<void> {
-          ++*ended;
-          co_return;
-        }, &ended);
+        group.Start(
+            "ends without a checkpoint",
+            [](int* ended) -> Task<void> {
+              ++*ended;
+              co_return;
+            },
+            &ended);
         scope.Cancel();
         co_return 5;
       });
@@ -128,16 +138,17 @@ TEST(TaskGroup, LeavingIsNoCheckpoint) {
 
 TEST(TaskGroup, JoinWaitsForAllAndMayBeRepeated) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      for (int round = 1; round <= 2; ++round) {
-        group.Start("a", []() -> Task<void> { co_await SleepFor(1s); });
-        group.Start("b", []() -> Task<void> { co_await SleepFor(2s); });
-        EXPECT_TRUE((co_await group.Join()).ok());
-        EXPECT_EQ(group.size(), 0u);
-        EXPECT_EQ(time.elapsed(), 2s * round);
-      }
-      co_return co_await group.Join();  // at once
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          for (int round = 1; round <= 2; ++round) {
+            group.Start("a", []() -> Task<void> { co_await SleepFor(1s); });
+            group.Start("b", []() -> Task<void> { co_await SleepFor(2s); });
+            EXPECT_TRUE((co_await group.Join()).ok());
+            EXPECT_EQ(group.size(), 0u);
+            EXPECT_EQ(time.elapsed(), 2s * round);
+          }
+          co_return co_await group.Join();  // at once
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(time.elapsed(), 4s);
   });
@@ -149,9 +160,9 @@ TEST(TaskGroup, AGroupOfNothing) {
                   co_return;
                 })).ok());
     EXPECT_EQ(*(co_await WithTaskGroup([](TaskGroup& group) -> Task<int> {
-                (void)co_await group.Join();
-                co_return 4;
-              })),
+      (void)co_await group.Join();
+      co_return 4;
+    })),
               4);
   });
 }
@@ -179,45 +190,53 @@ TEST(TaskGroup, CallablesAndArgumentsAreKeptUntilTheTaskEnds) {
     std::string text;
     Counter counter;
     int sum = 0;
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      // A reference parameter refers to the kept copy, or to std::ref's object.
-      group.Start("ref", AppendByReference, std::ref(text),
-                  std::string(100, 'x'));
-      // A literal decays; for a reference it would need a temporary, which is
-      // refused at compile time.
-      group.Start("literal", [](std::string* text, std::string by_value) -> Task<void> {
-        co_await SleepFor(1s);
-        *text += by_value;
-      }, &text, "yy");
-      // A temporary lambda with captures.
-      {
-        std::string captured(50, 'z');
-        group.Start("lambda", [&text, captured]() -> Task<void> {
-          co_await SleepFor(1s);
-          text += captured;
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          // A reference parameter refers to the kept copy, or to std::ref's
+          // object.
+          group.Start("ref", AppendByReference, std::ref(text),
+                      std::string(100, 'x'));
+          // A literal decays; for a reference it would need a temporary, which
+          // is refused at compile time.
+          group.Start(
+              "literal",
+              [](std::string* text, std::string by_value) -> Task<void> {
+                co_await SleepFor(1s);
+                *text += by_value;
+              },
+              &text, "yy");
+          // A temporary lambda with captures.
+          {
+            std::string captured(50, 'z');
+            group.Start("lambda", [&text, captured]() -> Task<void> {
+              co_await SleepFor(1s);
+              text += captured;
+            });
+          }
+          // A generic one, a move-only argument, member functions by pointer
+          // and by reference, a copy of the object.
+          group.Start(
+              "generic",
+              [](auto p, int* sum) -> Task<void> {
+                co_await SleepFor(1s);
+                *sum += *p;
+              },
+              std::make_unique<int>(1), &sum);
+          group.Start("member", &Counter::Add, &counter, 10);
+          group.Start("member", &Counter::Add, std::ref(counter), 20);
+          group.Start("member", &Counter::Add, Counter(), 40);
+          group.Start("member", &Counter::AddTo, &counter, std::ref(sum),
+                      std::make_unique<int>(100));
+          // A named callable is copied.
+          auto named = [](std::string own) -> Task<void> {
+            co_await SleepFor(1s);
+            EXPECT_EQ(own, std::string(30, 'o'));
+          };
+          std::string lvalue(30, 'o');
+          group.Start("named", named, lvalue);
+          lvalue = "changed";
+          co_return co_await group.Join();
         });
-      }
-      // A generic one, a move-only argument, member functions by pointer and by
-      // reference, a copy of the object.
-      group.Start("generic", [](auto p, int* sum) -> Task<void> {
-        co_await SleepFor(1s);
-        *sum += *p;
-      }, std::make_unique<int>(1), &sum);
-      group.Start("member", &Counter::Add, &counter, 10);
-      group.Start("member", &Counter::Add, std::ref(counter), 20);
-      group.Start("member", &Counter::Add, Counter(), 40);
-      group.Start("member", &Counter::AddTo, &counter, std::ref(sum),
-                  std::make_unique<int>(100));
-      // A named callable is copied.
-      auto named = [](std::string own) -> Task<void> {
-        co_await SleepFor(1s);
-        EXPECT_EQ(own, std::string(30, 'o'));
-      };
-      std::string lvalue(30, 'o');
-      group.Start("named", named, lvalue);
-      lvalue = "changed";
-      co_return co_await group.Join();
-    });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(text.size(), 152u);
     EXPECT_EQ(sum, 101);
@@ -232,10 +251,13 @@ TEST(TaskGroup, AnOveralignedArgumentIsAligned) {
   RunInOrder([](VirtualTime&) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
       for (int i = 0; i < 8; ++i) {
-        group.Start("wide", [](const Wide& wide) -> Task<void> {
-          EXPECT_EQ(reinterpret_cast<uintptr_t>(&wide) % 64, 0u);
-          co_return;
-        }, Wide());
+        group.Start(
+            "wide",
+            [](const Wide& wide) -> Task<void> {
+              EXPECT_EQ(reinterpret_cast<uintptr_t>(&wide) % 64, 0u);
+              co_return;
+            },
+            Wide());
       }
       co_return;
     });
@@ -248,22 +270,25 @@ TEST(TaskGroup, CallablesAndArgumentsGoWhenTheTaskEnds) {
   Trace trace;
   RunInEveryOrder([&](VirtualTime&) -> Task<void> {
     trace.clear();
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      AtExit capture([&] {
-        trace.push_back("capture, " + std::to_string(group.size()) + " alive");
-      });
-      AtExit argument([&] { trace.push_back("argument"); });
-      TaskHandle<void> handle = group.Start(
-          "child",
-          [capture = std::move(capture)](const AtExit&) -> Task<void> {
-            co_await SleepFor(1s);
-          },
-          std::move(argument));
-      EXPECT_THAT(trace, ElementsAre());
-      EXPECT_TRUE((co_await handle.Join()).ok());
-      EXPECT_THAT(trace, UnorderedElementsAre("capture, 1 alive", "argument"));
-      co_return absl::OkStatus();
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          AtExit capture([&] {
+            trace.push_back("capture, " + std::to_string(group.size()) +
+                            " alive");
+          });
+          AtExit argument([&] { trace.push_back("argument"); });
+          TaskHandle<void> handle = group.Start(
+              "child",
+              [capture = std::move(capture)](const AtExit&) -> Task<void> {
+                co_await SleepFor(1s);
+              },
+              std::move(argument));
+          EXPECT_THAT(trace, ElementsAre());
+          EXPECT_TRUE((co_await handle.Join()).ok());
+          EXPECT_THAT(trace,
+                      UnorderedElementsAre("capture, 1 alive", "argument"));
+          co_return absl::OkStatus();
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(trace.size(), 2u);
   });
@@ -282,10 +307,13 @@ TEST(TaskGroup, AnArgumentsDestructorMayCancelAndStart) {
           [](const AtExit&) -> Task<void> { co_await SleepFor(1s); },
           AtExit([&] {
             scope.Cancel("by an argument");
-            group.Start("late", [](int* late) -> Task<void> {
-              co_await SleepFor(1s);
-              ++*late;
-            }, &late);
+            group.Start(
+                "late",
+                [](int* late) -> Task<void> {
+                  co_await SleepFor(1s);
+                  ++*late;
+                },
+                &late);
           }));
       co_return;
     });
@@ -324,17 +352,21 @@ TEST(TaskGroup, StartFromAChildAndFromASibling) {
 TEST(TaskGroup, AStartersOwnScopesDoNotReachTheChild) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     bool ended = false;
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      EXPECT_FALSE(co_await MoveOnAfter(1s, [&]() -> Task<void> {
-        group.Start("child", [](bool* ended) -> Task<void> {
-          EXPECT_EQ(CurrentDeadline(), kNever);
-          co_await SleepFor(3s);
-          *ended = true;
-        }, &ended);
-        co_await SleepForever();
-      }));
-      co_return co_await group.Join();
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          EXPECT_FALSE(co_await MoveOnAfter(1s, [&]() -> Task<void> {
+            group.Start(
+                "child",
+                [](bool* ended) -> Task<void> {
+                  EXPECT_EQ(CurrentDeadline(), kNever);
+                  co_await SleepFor(3s);
+                  *ended = true;
+                },
+                &ended);
+            co_await SleepForever();
+          }));
+          co_return co_await group.Join();
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_TRUE(ended);
     EXPECT_EQ(time.elapsed(), 3s);
@@ -366,20 +398,27 @@ TEST(TaskGroup, StartedUnderACancelATaskBeginsAndStopsAtItsFirstCheckpoint) {
 TEST(TaskGroup, StartFromADestructorDuringAnUnwind) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     int began = 0;
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      auto handle = group.Start("stopped", [](TaskGroup* group, int* began) -> Task<void> {
-        AtExit at_exit([=] {
-          group->Start("from the destructor", [](int* began) -> Task<void> {
-            ++*began;
-            co_return;
-          }, began);
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          auto handle = group.Start(
+              "stopped",
+              [](TaskGroup* group, int* began) -> Task<void> {
+                AtExit at_exit([=] {
+                  group->Start(
+                      "from the destructor",
+                      [](int* began) -> Task<void> {
+                        ++*began;
+                        co_return;
+                      },
+                      began);
+                });
+                co_await SleepForever();
+              },
+              &group, &began);
+          co_await SleepFor(1s);
+          handle.Cancel();
+          co_return co_await group.Join();
         });
-        co_await SleepForever();
-      }, &group, &began);
-      co_await SleepFor(1s);
-      handle.Cancel();
-      co_return co_await group.Join();
-    });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(began, 1);
   });
@@ -396,10 +435,13 @@ TEST(TaskGroup, ALocalOfTheBodyMayStartATaskHoweverTheBodyEnds) {
         co_return co_await WithTaskGroup(
             [&](TaskGroup& group) -> Task<absl::Status> {
               AtExit at_exit([&] {
-                group.Start("late", [](int* began) -> Task<void> {
-                  ++*began;
-                  co_await Checkpoint();
-                }, &began);
+                group.Start(
+                    "late",
+                    [](int* began) -> Task<void> {
+                      ++*began;
+                      co_await Checkpoint();
+                    },
+                    &began);
               });
               if (way == 0) co_return absl::OkStatus();
               if (way == 1) co_await OrReturn(absl::AbortedError("out"));
@@ -423,11 +465,14 @@ TEST(TaskGroup, AFailureCancelsSiblingsAndBody) {
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       AtExit body([&] { ++stopped; });
       for (int i = 0; i < 3; ++i) {
-        group.Start("sibling", [](int* stopped) -> Task<void> {
-          AtExit sibling([=] { ++*stopped; });
-          co_await SleepFor(1h);
-          ADD_FAILURE() << "went on";
-        }, &stopped);
+        group.Start(
+            "sibling",
+            [](int* stopped) -> Task<void> {
+              AtExit sibling([=] { ++*stopped; });
+              co_await SleepFor(1h);
+              ADD_FAILURE() << "went on";
+            },
+            &stopped);
       }
       group.Start("fails", FailIn, 1s, absl::NotFoundError("no"));
       co_await SleepForever();
@@ -444,10 +489,13 @@ TEST(TaskGroup, SeveralStatusesComeAsTheFirstWithTheOthersBehindIt) {
     auto status = co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
       group.Start("first", FailIn, 1s, absl::NotFoundError("1"));
       for (int i = 2; i <= 4; ++i) {
-        group.Start("fails in clean-up", [](int i) -> Task<absl::Status> {
-          co_await Shield(SleepFor(std::chrono::seconds(i)));
-          co_return absl::DataLossError(std::to_string(i));
-        }, i);
+        group.Start(
+            "fails in clean-up",
+            [](int i) -> Task<absl::Status> {
+              co_await Shield(SleepFor(std::chrono::seconds(i)));
+              co_return absl::DataLossError(std::to_string(i));
+            },
+            i);
       }
       co_return;
     });
@@ -461,13 +509,14 @@ TEST(TaskGroup, SeveralStatusesComeAsTheFirstWithTheOthersBehindIt) {
 
 TEST(TaskGroup, ABodysErrorIsOneOfThem) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
-    auto status = co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("fails in clean-up", []() -> Task<absl::Status> {
-        co_await Shield(SleepFor(1s));
-        co_return absl::DataLossError("child");
-      });
-      co_return absl::AbortedError("body");
-    });
+    auto status =
+        co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("fails in clean-up", []() -> Task<absl::Status> {
+            co_await Shield(SleepFor(1s));
+            co_return absl::DataLossError("child");
+          });
+          co_return absl::AbortedError("body");
+        });
     EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
     EXPECT_THAT(SuppressedErrors(status),
                 ElementsAre(absl::DataLossError("child")));
@@ -504,10 +553,13 @@ TEST(TaskGroup, AnExceptionAmongSeveralFailuresComesInAGroupError) {
       (co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
         group.Start("status", FailIn, 1s, absl::NotFoundError("first"));
         for (int i = 2; i <= 3; ++i) {
-          group.Start("throws in clean-up", [](int i) -> Task<void> {
-            co_await Shield(SleepFor(std::chrono::seconds(i)));
-            throw std::out_of_range(std::to_string(i));
-          }, i);
+          group.Start(
+              "throws in clean-up",
+              [](int i) -> Task<void> {
+                co_await Shield(SleepFor(std::chrono::seconds(i)));
+                throw std::out_of_range(std::to_string(i));
+              },
+              i);
         }
         group.Start("status in clean-up", []() -> Task<absl::Status> {
           co_await Shield(SleepFor(4s));
@@ -600,16 +652,20 @@ struct Given {
 
 Task<Given> Case(BodyEnd body, ChildEnd child, Who who) {
   CancelScope outer;
-  std::optional<absl::StatusOr<int>> result = co_await outer.Run(
-      [&]() -> Task<absl::StatusOr<int>> {
+  std::optional<absl::StatusOr<int>> result =
+      co_await outer.Run([&]() -> Task<absl::StatusOr<int>> {
         co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<int> {
           if (child != ChildEnd::kNone) {
-            group.Start("child", [](ChildEnd child) -> Task<absl::Status> {
-              co_await Shield(SleepFor(2s));
-              if (child == ChildEnd::kIsStopped) co_await SleepFor(2s);
-              if (child == ChildEnd::kFails) co_return absl::DataLossError("x");
-              co_return absl::OkStatus();
-            }, child);
+            group.Start(
+                "child",
+                [](ChildEnd child) -> Task<absl::Status> {
+                  co_await Shield(SleepFor(2s));
+                  if (child == ChildEnd::kIsStopped) co_await SleepFor(2s);
+                  if (child == ChildEnd::kFails)
+                    co_return absl::DataLossError("x");
+                  co_return absl::OkStatus();
+                },
+                child);
           }
           co_await SleepFor(1s);
           if (who == Who::kOwnCancel || who == Who::kBoth) group.Cancel();
@@ -627,8 +683,8 @@ TEST(TaskGroup, WhatItGivesInOrderOfPrecedence) {
     for (BodyEnd body : {BodyEnd::kValue, BodyEnd::kStopped}) {
       for (ChildEnd child : {ChildEnd::kNone, ChildEnd::kCompletes,
                              ChildEnd::kIsStopped, ChildEnd::kFails}) {
-        for (Who who : {Who::kNobody, Who::kOwnCancel, Who::kOuterScope,
-                        Who::kBoth}) {
+        for (Who who :
+             {Who::kNobody, Who::kOwnCancel, Who::kOuterScope, Who::kBoth}) {
           const bool outer = who == Who::kOuterScope || who == Who::kBoth;
           Given expected{true, absl::StatusCode::kOk};
           if (child == ChildEnd::kFails) {
@@ -661,11 +717,12 @@ TEST(TaskGroup, ItsOwnCancelIsOkWhereNoValueIsOwed) {
     });
     static_assert(std::is_same_v<decltype(of_void), absl::Status>);
     EXPECT_EQ(of_void, absl::OkStatus());
-    auto of_status = co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
-      group.SetDeadline(Now() + 1s);
-      co_await SleepForever();
-      co_return absl::AbortedError("not reached");
-    });
+    auto of_status =
+        co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
+          group.SetDeadline(Now() + 1s);
+          co_await SleepForever();
+          co_return absl::AbortedError("not reached");
+        });
     static_assert(std::is_same_v<decltype(of_status), absl::Status>);
     EXPECT_EQ(of_status, absl::OkStatus());
     auto of_value = co_await WithTaskGroup([](TaskGroup& group) -> Task<int> {
@@ -674,11 +731,12 @@ TEST(TaskGroup, ItsOwnCancelIsOkWhereNoValueIsOwed) {
     });
     static_assert(std::is_same_v<decltype(of_value), absl::StatusOr<int>>);
     EXPECT_EQ(*of_value, 3);
-    auto of_either = co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::StatusOr<int>> {
-      group.Cancel("why not");
-      co_await SleepForever();
-      co_return 3;
-    });
+    auto of_either = co_await WithTaskGroup(
+        [](TaskGroup& group) -> Task<absl::StatusOr<int>> {
+          group.Cancel("why not");
+          co_await SleepForever();
+          co_return 3;
+        });
     static_assert(std::is_same_v<decltype(of_either), absl::StatusOr<int>>);
     EXPECT_EQ(of_either.status().code(), absl::StatusCode::kCancelled);
     EXPECT_EQ(time.elapsed(), 1s);
@@ -687,9 +745,10 @@ TEST(TaskGroup, ItsOwnCancelIsOkWhereNoValueIsOwed) {
 
 TEST(TaskGroup, GivesMoveOnlyAndBigResults) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
-    auto made = co_await WithTaskGroup([](TaskGroup&) -> Task<std::unique_ptr<int>> {
-      co_return std::make_unique<int>(6);
-    });
+    auto made =
+        co_await WithTaskGroup([](TaskGroup&) -> Task<std::unique_ptr<int>> {
+          co_return std::make_unique<int>(6);
+        });
     EXPECT_EQ(**made, 6);
     using Big = std::array<char, 1 << 16>;
     auto big = co_await WithTaskGroup([](TaskGroup& group) -> Task<Big> {
@@ -738,10 +797,13 @@ struct ThrowsAtOnce {
 };
 struct BodyThrowsAtOnce {
   BRAID_CORO_WRAPPER Task<void> operator()(TaskGroup& group) const {
-    group.Start("child", [](int* ended) -> Task<void> {
-      AtExit at_exit([=] { ++*ended; });
-      co_await SleepForever();
-    }, ended);
+    group.Start(
+        "child",
+        [](int* ended) -> Task<void> {
+          AtExit at_exit([=] { ++*ended; });
+          co_await SleepForever();
+        },
+        ended);
     throw std::runtime_error("at once");
   }
   int* ended;
@@ -785,57 +847,56 @@ enum class WayOut {
 
 TEST(TaskGroup, TheBodysLocalsOutliveItsTasks) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
-    for (WayOut way :
-         {WayOut::kJoin, WayOut::kStoppedFromOutside,
-          WayOut::kStoppedByOwnCancel, WayOut::kStoppedByFailedChild,
-          WayOut::kOrReturn, WayOut::kOrReturnOfOperation,
-          WayOut::kJoinStopped}) {
+    for (WayOut way : {WayOut::kJoin, WayOut::kStoppedFromOutside,
+                       WayOut::kStoppedByOwnCancel,
+                       WayOut::kStoppedByFailedChild, WayOut::kOrReturn,
+                       WayOut::kOrReturnOfOperation, WayOut::kJoinStopped}) {
       Trace trace;
       CancelScope outer;
       const Time begin = Now();
       (void)co_await outer.Run([&]() -> Task<absl::Status> {
-        co_return co_await WithTaskGroup([&](TaskGroup& group)
-                                             -> Task<absl::Status> {
-          AtExit at_exit([&] { trace.push_back("body's local"); });
-          auto local = std::make_unique<std::string>("used");
-          group.Start("uses it", [&local, &trace]() -> Task<void> {
-            AtExit use([&] { trace.push_back("child " + *local); });
-            // However it is cancelled, it goes on for a while.
-            co_await Shield(SleepFor(5s));
-            co_await Shield([&]() -> Task<void> {
-              trace.push_back(*local);
+        co_return co_await WithTaskGroup(
+            [&](TaskGroup& group) -> Task<absl::Status> {
+              AtExit at_exit([&] { trace.push_back("body's local"); });
+              auto local = std::make_unique<std::string>("used");
+              group.Start("uses it", [&local, &trace]() -> Task<void> {
+                AtExit use([&] { trace.push_back("child " + *local); });
+                // However it is cancelled, it goes on for a while.
+                co_await Shield(SleepFor(5s));
+                co_await Shield([&]() -> Task<void> {
+                  trace.push_back(*local);
+                  co_await SleepFor(1s);
+                  trace.push_back(*local);
+                });
+              });
               co_await SleepFor(1s);
-              trace.push_back(*local);
+              switch (way) {
+                case WayOut::kJoin:
+                  break;
+                case WayOut::kStoppedFromOutside:
+                  outer.Cancel();
+                  co_await SleepForever();
+                  break;
+                case WayOut::kStoppedByOwnCancel:
+                  group.Cancel();
+                  co_await SleepForever();
+                  break;
+                case WayOut::kStoppedByFailedChild:
+                  group.Start("fails", FailIn, 1s, absl::AbortedError("no"));
+                  co_await SleepForever();
+                  break;
+                case WayOut::kOrReturn:
+                  co_await OrReturn(absl::AbortedError("out"));
+                  break;
+                case WayOut::kOrReturnOfOperation:
+                  co_await OrReturn(FailIn(1s, absl::AbortedError("out")));
+                  break;
+                case WayOut::kJoinStopped:
+                  outer.SetDeadline(Now() + 1s);
+                  break;
+              }
+              co_return co_await group.Join();
             });
-          });
-          co_await SleepFor(1s);
-          switch (way) {
-            case WayOut::kJoin:
-              break;
-            case WayOut::kStoppedFromOutside:
-              outer.Cancel();
-              co_await SleepForever();
-              break;
-            case WayOut::kStoppedByOwnCancel:
-              group.Cancel();
-              co_await SleepForever();
-              break;
-            case WayOut::kStoppedByFailedChild:
-              group.Start("fails", FailIn, 1s, absl::AbortedError("no"));
-              co_await SleepForever();
-              break;
-            case WayOut::kOrReturn:
-              co_await OrReturn(absl::AbortedError("out"));
-              break;
-            case WayOut::kOrReturnOfOperation:
-              co_await OrReturn(FailIn(1s, absl::AbortedError("out")));
-              break;
-            case WayOut::kJoinStopped:
-              outer.SetDeadline(Now() + 1s);
-              break;
-          }
-          co_return co_await group.Join();
-        });
       });
       EXPECT_THAT(trace,
                   ElementsAre("used", "used", "child used", "body's local"))
@@ -875,10 +936,13 @@ TEST(TaskGroup, APlainReturnDestroysTheBodysLocalsFirst) {
     Trace trace;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       AtExit own([&] { trace.push_back("own"); });
-      group.Start("child", [](Trace* trace) -> Task<void> {
-        co_await SleepFor(1s);
-        trace->push_back("child");
-      }, &trace);
+      group.Start(
+          "child",
+          [](Trace* trace) -> Task<void> {
+            co_await SleepFor(1s);
+            trace->push_back("child");
+          },
+          &trace);
       co_return;
     });
     EXPECT_TRUE(status.ok());
@@ -955,13 +1019,14 @@ TEST(TaskGroup, AShieldSetBetweenStopAndUnwindDoesNotLoseTheStop) {
       const bool completed = co_await outer.Run([&]() -> Task<void> {
         (co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
           group.Start("stopped", Forever);
-          group.Start("canceller",
-                      [](TaskGroup* group, CancelScope* outer) -> Task<void> {
-                        co_await SleepFor(1s);
-                        outer->Cancel();
-                        group->SetShield(true);
-                      },
-                      &group, &outer);
+          group.Start(
+              "canceller",
+              [](TaskGroup* group, CancelScope* outer) -> Task<void> {
+                co_await SleepFor(1s);
+                outer->Cancel();
+                group->SetShield(true);
+              },
+              &group, &outer);
           if (body_waits) co_await SleepForever();
         })).IgnoreError();
         came_back = true;
@@ -1016,13 +1081,16 @@ TEST(TaskGroup, JoinCancelledBetweenCompletionAndResumption) {
     int stage = 0;
     EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
       (co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-        group.Start("last", [](CancelScope* outer) -> Task<void> {
-          co_await SleepFor(1s);
-          // Its end completes the Join, and cancels right after.
-          AtExit* at_exit = new AtExit([=] { outer->Cancel(); });
-          co_await Shield(Checkpoint());
-          delete at_exit;
-        }, &outer);
+        group.Start(
+            "last",
+            [](CancelScope* outer) -> Task<void> {
+              co_await SleepFor(1s);
+              // Its end completes the Join, and cancels right after.
+              AtExit* at_exit = new AtExit([=] { outer->Cancel(); });
+              co_await Shield(Checkpoint());
+              delete at_exit;
+            },
+            &outer);
         (void)co_await group.Join();
         stage = 1;
         co_await Checkpoint();
@@ -1036,13 +1104,14 @@ TEST(TaskGroup, JoinCancelledBetweenCompletionAndResumption) {
 
 TEST(TaskGroup, JoinCancelledTwiceAndAgainAfterAShield) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
-    auto status = co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("child", []() -> Task<void> { co_await SleepFor(3s); });
-      EXPECT_FALSE((co_await MoveOnAfter(1s, group.Join())).has_value());
-      EXPECT_FALSE((co_await MoveOnAfter(1s, group.Join())).has_value());
-      EXPECT_EQ(group.size(), 1u);
-      co_return co_await group.Join();
-    });
+    auto status =
+        co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("child", []() -> Task<void> { co_await SleepFor(3s); });
+          EXPECT_FALSE((co_await MoveOnAfter(1s, group.Join())).has_value());
+          EXPECT_FALSE((co_await MoveOnAfter(1s, group.Join())).has_value());
+          EXPECT_EQ(group.size(), 1u);
+          co_return co_await group.Join();
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(time.elapsed(), 3s);
   });
@@ -1050,15 +1119,15 @@ TEST(TaskGroup, JoinCancelledTwiceAndAgainAfterAShield) {
 
 TEST(TaskGroup, AChildThatFailsStopsTheJoin) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
-    auto status = co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("fails", FailIn, 1s, absl::AbortedError("x"));
-      group.Start("slow to stop", []() -> Task<void> {
-        co_await Shield(SleepFor(2s));
-      });
-      absl::Status joined = co_await group.Join();
-      ADD_FAILURE() << "went on";
-      co_return joined;
-    });
+    auto status =
+        co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("fails", FailIn, 1s, absl::AbortedError("x"));
+          group.Start("slow to stop",
+                      []() -> Task<void> { co_await Shield(SleepFor(2s)); });
+          absl::Status joined = co_await group.Join();
+          ADD_FAILURE() << "went on";
+          co_return joined;
+        });
     EXPECT_EQ(status, absl::AbortedError("x"));
     EXPECT_EQ(time.elapsed(), 2s);
   });
@@ -1071,18 +1140,24 @@ TEST(TaskGroup, NestedGroupsEndInsideOut) {
     EXPECT_FALSE(co_await outer.Run([&]() -> Task<void> {
       (co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
         AtExit own([&] { trace.push_back("outer body"); });
-        group.Start("nests", [](Trace* trace) -> Task<absl::Status> {
-          co_return co_await WithTaskGroup(
-              [&](TaskGroup& group) -> Task<void> {
-                AtExit own([&] { trace->push_back("inner body"); });
-                group.Start("child", [](Trace* trace) -> Task<void> {
-                  co_await Shield(SleepFor(3s));
-                  trace->push_back("inner child");
-                  co_await Checkpoint();
-                }, trace);
-                co_await SleepForever();
-              });
-        }, &trace);
+        group.Start(
+            "nests",
+            [](Trace* trace) -> Task<absl::Status> {
+              co_return co_await WithTaskGroup(
+                  [&](TaskGroup& group) -> Task<void> {
+                    AtExit own([&] { trace->push_back("inner body"); });
+                    group.Start(
+                        "child",
+                        [](Trace* trace) -> Task<void> {
+                          co_await Shield(SleepFor(3s));
+                          trace->push_back("inner child");
+                          co_await Checkpoint();
+                        },
+                        trace);
+                    co_await SleepForever();
+                  });
+            },
+            &trace);
         co_await SleepForever();
       })).IgnoreError();
     }));
@@ -1130,17 +1205,15 @@ TEST(TaskGroupDeathTest, StartAfterItClosed) {
 
 TEST(TaskGroupDeathTest, StartFromAnotherThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(RunInOrder([](VirtualTime&) -> Task<absl::Status> {
-                 co_return co_await WithTaskGroup(
-                     [](TaskGroup& group) -> Task<void> {
-                       std::thread([&] {
-                         group.Start("elsewhere", Forever);
-                       }).join();
-                       co_return;
-                     });
-               }),
-               "a task is started in a group of another thread's loop; hand "
-               "the work to that loop");
+  EXPECT_DEATH(
+      RunInOrder([](VirtualTime&) -> Task<absl::Status> {
+        co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
+          std::thread([&] { group.Start("elsewhere", Forever); }).join();
+          co_return;
+        });
+      }),
+      "a task is started in a group of another thread's loop; hand "
+      "the work to that loop");
 }
 
 TEST(TaskGroupDeathTest, TwoJoins) {
@@ -1158,19 +1231,19 @@ TEST(TaskGroupDeathTest, TwoJoins) {
 }
 
 TEST(TaskGroupDeathTest, ATaskJoinsItsOwnGroup) {
-  EXPECT_DEATH(RunInOrder([](VirtualTime&) -> Task<absl::Status> {
-                 co_return co_await WithTaskGroup(
-                     [](TaskGroup& group) -> Task<void> {
-                       group.Start("joins", [&group]() -> Task<absl::Status> {
-                         co_return co_await MoveOnAfter(1s, group.Join())
-                                 ? absl::OkStatus()
-                                 : absl::InternalError("no check");
-                       });
-                       co_await SleepForever();
-                     });
-               }),
-               "a task joins the group it belongs to, and would wait for "
-               "itself(.|\n)*in task 'joins'");
+  EXPECT_DEATH(
+      RunInOrder([](VirtualTime&) -> Task<absl::Status> {
+        co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
+          group.Start("joins", [&group]() -> Task<absl::Status> {
+            co_return co_await MoveOnAfter(1s, group.Join())
+                ? absl::OkStatus()
+                : absl::InternalError("no check");
+          });
+          co_await SleepForever();
+        });
+      }),
+      "a task joins the group it belongs to, and would wait for "
+      "itself(.|\n)*in task 'joins'");
 }
 
 }  // namespace

@@ -48,9 +48,8 @@ TEST(TaskHandle, GivesTheOutcomeOfEachKindOfTask) {
         co_await SleepFor(1s);
         co_return 3;
       });
-      TaskHandle<void> of_void = group.Start("void", []() -> Task<void> {
-        co_return;
-      });
+      TaskHandle<void> of_void =
+          group.Start("void", []() -> Task<void> { co_return; });
       TaskHandle<void> of_status =
           group.Start("status", []() -> Task<absl::Status> {
             co_await SleepFor(1s);
@@ -93,9 +92,8 @@ TEST(TaskHandle, AReferenceIsGivenAsAReferenceWrapper) {
     absl::StatusOr<std::reference_wrapper<int>> must =
         co_await FailAfter(1s, refer(&object));
     EXPECT_EQ(&must->get(), &object);
-    auto from_group = co_await WithTaskGroup([&](TaskGroup&) -> Task<int&> {
-      co_return co_await refer(&object);
-    });
+    auto from_group = co_await WithTaskGroup(
+        [&](TaskGroup&) -> Task<int&> { co_return co_await refer(&object); });
     EXPECT_EQ(&from_group->get(), &object);
     int& shielded = co_await Shield(refer(&object));
     EXPECT_EQ(&shielded, &object);
@@ -144,34 +142,38 @@ TEST(TaskHandle, GivesErrorsAndExceptionsAndTheGroupGetsThemToo) {
 TEST(TaskHandle, CancelStopsOneTaskAlone) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     int others = 0;
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      for (int i = 0; i < 3; ++i) {
-        group.Start("other", [](int* others) -> Task<void> {
-          co_await SleepFor(5s);
-          ++*others;
-        }, &others);
-      }
-      auto handle = group.Start("victim", []() -> Task<void> {
-        co_await Shield([]() -> Task<void> { co_await SleepFor(2s); });
-        EXPECT_EQ(CancelReason()->reason, "first");
-        EXPECT_EQ(CancelReason()->task, "main");
-        co_await Checkpoint();
-      });
-      co_await SleepFor(1s);
-      EXPECT_FALSE(handle.done());
-      handle.Cancel("first");
-      handle.Cancel("second");
-      Outcome<void> outcome = co_await handle.Join();
-      EXPECT_TRUE(outcome.stopped());
-      EXPECT_FALSE(outcome.ok());
-      EXPECT_FALSE(outcome.failed());
-      EXPECT_EQ(outcome.status().code(), absl::StatusCode::kCancelled);
-      EXPECT_TRUE(handle.done());
-      EXPECT_EQ(time.elapsed(), 2s);
-      handle.Cancel("after the end");
-      EXPECT_FALSE(group.cancel_called());
-      co_return co_await group.Join();
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          for (int i = 0; i < 3; ++i) {
+            group.Start(
+                "other",
+                [](int* others) -> Task<void> {
+                  co_await SleepFor(5s);
+                  ++*others;
+                },
+                &others);
+          }
+          auto handle = group.Start("victim", []() -> Task<void> {
+            co_await Shield([]() -> Task<void> { co_await SleepFor(2s); });
+            EXPECT_EQ(CancelReason()->reason, "first");
+            EXPECT_EQ(CancelReason()->task, "main");
+            co_await Checkpoint();
+          });
+          co_await SleepFor(1s);
+          EXPECT_FALSE(handle.done());
+          handle.Cancel("first");
+          handle.Cancel("second");
+          Outcome<void> outcome = co_await handle.Join();
+          EXPECT_TRUE(outcome.stopped());
+          EXPECT_FALSE(outcome.ok());
+          EXPECT_FALSE(outcome.failed());
+          EXPECT_EQ(outcome.status().code(), absl::StatusCode::kCancelled);
+          EXPECT_TRUE(handle.done());
+          EXPECT_EQ(time.elapsed(), 2s);
+          handle.Cancel("after the end");
+          EXPECT_FALSE(group.cancel_called());
+          co_return co_await group.Join();
+        });
     EXPECT_TRUE(status.ok());  // neither an error nor a stop for the group
     EXPECT_EQ(others, 3);
   });
@@ -181,11 +183,14 @@ TEST(TaskHandle, CancelBeforeTheTaskBegins) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     int stage = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      auto handle = group.Start("victim", [](int* stage) -> Task<void> {
-        *stage = 1;  // a child always begins
-        co_await Checkpoint();
-        *stage = 2;
-      }, &stage);
+      auto handle = group.Start(
+          "victim",
+          [](int* stage) -> Task<void> {
+            *stage = 1;  // a child always begins
+            co_await Checkpoint();
+            *stage = 2;
+          },
+          &stage);
       handle.Cancel();
       EXPECT_TRUE((co_await handle.Join()).stopped());
     });
@@ -219,11 +224,13 @@ TEST(TaskHandle, SeveralTasksMayWait) {
         co_return 5;
       });
       for (int i = 0; i < 4; ++i) {
-        group.Start("waiter", [](TaskHandle<int> handle,
-                                 std::vector<int>* seen) -> Task<void> {
-          Outcome<int> outcome = co_await handle.Join();
-          seen->push_back(outcome.value());
-        }, handle, &seen);
+        group.Start(
+            "waiter",
+            [](TaskHandle<int> handle, std::vector<int>* seen) -> Task<void> {
+              Outcome<int> outcome = co_await handle.Join();
+              seen->push_back(outcome.value());
+            },
+            handle, &seen);
       }
       co_return;
     });
@@ -236,15 +243,17 @@ TEST(TaskHandle, WaitersAreServedInOrder) {
   std::vector<int> order;
   RunInOrder([&](VirtualTime&) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      auto handle = group.Start("waited for", []() -> Task<void> {
-        co_await SleepFor(1s);
-      });
+      auto handle = group.Start("waited for",
+                                []() -> Task<void> { co_await SleepFor(1s); });
       for (int i = 0; i < 4; ++i) {
-        group.Start("waiter", [](TaskHandle<void> handle, int i,
-                                 std::vector<int>* order) -> Task<void> {
-          (void)co_await handle.Join();
-          order->push_back(i);
-        }, handle, i, &order);
+        group.Start(
+            "waiter",
+            [](TaskHandle<void> handle, int i,
+               std::vector<int>* order) -> Task<void> {
+              (void)co_await handle.Join();
+              order->push_back(i);
+            },
+            handle, i, &order);
       }
       co_return;
     });
@@ -282,9 +291,8 @@ TEST(TaskHandle, JoinCancelledBeforeItBegins) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     auto status = co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
       auto ended = group.Start("ended", []() -> Task<void> { co_return; });
-      auto runs = group.Start("runs", []() -> Task<void> {
-        co_await SleepFor(1s);
-      });
+      auto runs =
+          group.Start("runs", []() -> Task<void> { co_await SleepFor(1s); });
       (void)co_await ended.Join();
       for (auto* handle : {&ended, &runs}) {
         CancelScope scope;
@@ -321,18 +329,21 @@ TEST(TaskHandle, JoinCancelledBetweenCompletionAndResumption) {
       CancelScope scope;
       auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
         auto handle = group.Start(
-            "ends", [](Gate* gate) -> Task<std::unique_ptr<int>> {
+            "ends",
+            [](Gate* gate) -> Task<std::unique_ptr<int>> {
               co_await gate->Wait();
               co_return std::make_unique<int>(6);
-            }, &gate);
-        group.Start("canceller",
-                    [](Gate* gate, CancelScope* scope, int yields) -> Task<void> {
-                      co_await SleepFor(1s);
-                      gate->Open();
-                      for (int i = 0; i < yields; ++i) co_await Checkpoint();
-                      scope->Cancel();
-                    },
-                    &gate, &scope, yields);
+            },
+            &gate);
+        group.Start(
+            "canceller",
+            [](Gate* gate, CancelScope* scope, int yields) -> Task<void> {
+              co_await SleepFor(1s);
+              gate->Open();
+              for (int i = 0; i < yields; ++i) co_await Checkpoint();
+              scope->Cancel();
+            },
+            &gate, &scope, yields);
         auto outcome = co_await scope.Run(handle.Join());
         // What wasn't delivered is still there: nothing is lost in between.
         if (!outcome.has_value()) outcome = co_await handle.Join();
@@ -346,22 +357,24 @@ TEST(TaskHandle, JoinCancelledBetweenCompletionAndResumption) {
 TEST(TaskHandle, AWaiterThatGoesDoesNotDisturbTheOthers) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     int served = 0;
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      auto handle = group.Start("runs", []() -> Task<void> {
-        co_await SleepFor(3s);
-      });
-      std::vector<TaskHandle<void>> waiters;
-      for (int i = 0; i < 5; ++i) {
-        waiters.push_back(group.Start(
-            "waiter", [](TaskHandle<void> handle, int* served) -> Task<void> {
-              (void)co_await handle.Join();
-              ++*served;
-            }, handle, &served));
-      }
-      co_await SleepFor(1s);
-      for (int i : {0, 2, 4}) waiters[i].Cancel();
-      co_return co_await group.Join();
-    });
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          auto handle = group.Start(
+              "runs", []() -> Task<void> { co_await SleepFor(3s); });
+          std::vector<TaskHandle<void>> waiters;
+          for (int i = 0; i < 5; ++i) {
+            waiters.push_back(group.Start(
+                "waiter",
+                [](TaskHandle<void> handle, int* served) -> Task<void> {
+                  (void)co_await handle.Join();
+                  ++*served;
+                },
+                handle, &served));
+          }
+          co_await SleepFor(1s);
+          for (int i : {0, 2, 4}) waiters[i].Cancel();
+          co_return co_await group.Join();
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_EQ(served, 2);
   });

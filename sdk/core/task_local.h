@@ -136,8 +136,7 @@ class TaskLocal {
     using Stored = std::decay_t<B>;
     return detail::Boundary<detail::WithLocal<Stored>, detail::LocalOwner,
                             Stored>(
-        detail::LocalOwner(
-            new detail::LocalValue<T>(this, std::move(value))),
+        detail::LocalOwner(new detail::LocalValue<T>(this, std::move(value))),
         Stored(std::forward<B>(body)));
   }
 };

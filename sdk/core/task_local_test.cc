@@ -104,31 +104,35 @@ TEST(TaskLocal, APlainCallableSeesItToo) {
 TEST(TaskLocal, IsInheritedAtStart) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     std::vector<std::string> seen(4);
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      auto look = [](std::string* seen) -> Task<void> {
-        *seen = Name();
-        co_await SleepFor(1s);
-        EXPECT_EQ(*seen, Name());
-        // Its own changes don't flow back.
-        co_await kName.With("own", SleepFor(1s));
-        EXPECT_EQ(*seen, Name());
-      };
-      group.Start("before", look, &seen[0]);
-      co_await kName.With("a", [&]() -> Task<void> {
-        group.Start("in a", look, &seen[1]);
-        // A task that a task starts inherits from that one.
-        group.Start("starter", [](TaskGroup* group, decltype(look) look,
-                                  std::string* seen) -> Task<void> {
-          co_await kName.With("b", [&]() -> Task<void> {
-            group->Start("in b", look, seen);
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          auto look = [](std::string* seen) -> Task<void> {
+            *seen = Name();
+            co_await SleepFor(1s);
+            EXPECT_EQ(*seen, Name());
+            // Its own changes don't flow back.
+            co_await kName.With("own", SleepFor(1s));
+            EXPECT_EQ(*seen, Name());
+          };
+          group.Start("before", look, &seen[0]);
+          co_await kName.With("a", [&]() -> Task<void> {
+            group.Start("in a", look, &seen[1]);
+            // A task that a task starts inherits from that one.
+            group.Start(
+                "starter",
+                [](TaskGroup* group, decltype(look) look,
+                   std::string* seen) -> Task<void> {
+                  co_await kName.With("b", [&]() -> Task<void> {
+                    group->Start("in b", look, seen);
+                    co_return;
+                  });
+                },
+                &group, look, &seen[2]);
             co_return;
           });
-        }, &group, look, &seen[2]);
-        co_return;
-      });
-      group.Start("after", look, &seen[3]);
-      co_return co_await group.Join();
-    });
+          group.Start("after", look, &seen[3]);
+          co_return co_await group.Join();
+        });
     EXPECT_TRUE(status.ok());
     EXPECT_THAT(seen, testing::ElementsAre("none", "a", "b", "none"));
   });
@@ -192,20 +196,21 @@ TEST(TaskLocal, AValueGoesWithItsLastUser) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
     static constexpr TaskLocal<std::shared_ptr<int>> kShared;
     auto value = std::make_shared<int>(1);
-    auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      co_await kShared.With(value, [&]() -> Task<void> {
-        EXPECT_EQ(value.use_count(), 2);
-        group.Start("child", []() -> Task<void> {
-          co_await SleepFor(1s);
-          EXPECT_EQ(**kShared.Get(), 1);
+    auto status =
+        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          co_await kShared.With(value, [&]() -> Task<void> {
+            EXPECT_EQ(value.use_count(), 2);
+            group.Start("child", []() -> Task<void> {
+              co_await SleepFor(1s);
+              EXPECT_EQ(**kShared.Get(), 1);
+            });
+            co_return;
+          });
+          EXPECT_EQ(value.use_count(), 2);  // the child's
+          absl::Status joined = co_await group.Join();
+          EXPECT_EQ(value.use_count(), 1);
+          co_return joined;
         });
-        co_return;
-      });
-      EXPECT_EQ(value.use_count(), 2);  // the child's
-      absl::Status joined = co_await group.Join();
-      EXPECT_EQ(value.use_count(), 1);
-      co_return joined;
-    });
     EXPECT_TRUE(status.ok());
   });
 }

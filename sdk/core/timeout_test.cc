@@ -52,8 +52,7 @@ size_t Timers() { return detail::Loop::Current().stats().timers; }
 // The table of results.
 
 template <typename Expected, typename Description>
-constexpr bool kGives =
-    std::is_same_v<detail::ResultOf<Description>, Expected>;
+constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 using OfInt = Task<int>;
 using OfVoid = Task<void>;
@@ -66,8 +65,8 @@ static_assert(kGives<std::optional<int>, TYPE_OF(MoveOnAfter, OfInt)>);
 static_assert(kGives<bool, TYPE_OF(MoveOnAfter, OfVoid)>);
 static_assert(
     kGives<std::optional<absl::Status>, TYPE_OF(MoveOnAfter, OfStatus)>);
-static_assert(kGives<std::optional<absl::StatusOr<int>>,
-                     TYPE_OF(MoveOnAfter, OfEither)>);
+static_assert(
+    kGives<std::optional<absl::StatusOr<int>>, TYPE_OF(MoveOnAfter, OfEither)>);
 static_assert(kGives<absl::StatusOr<int>, TYPE_OF(FailAfter, OfInt)>);
 static_assert(kGives<absl::Status, TYPE_OF(FailAfter, OfVoid)>);
 static_assert(kGives<absl::Status, TYPE_OF(FailAfter, OfStatus)>);
@@ -80,9 +79,8 @@ TEST(MoveOnAfter, GivesTheResultOrNothing) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     EXPECT_EQ(co_await MoveOnAfter(2s, IntIn(1s)), 3);
     EXPECT_TRUE(co_await MoveOnAfter(2s, VoidIn(1s)));
-    EXPECT_EQ(
-        co_await MoveOnAfter(2s, StatusIn(1s, absl::NotFoundError("no"))),
-        absl::NotFoundError("no"));
+    EXPECT_EQ(co_await MoveOnAfter(2s, StatusIn(1s, absl::NotFoundError("no"))),
+              absl::NotFoundError("no"));
     EXPECT_EQ(**(co_await MoveOnAfter(2s, EitherIn(1s, 4))), 4);
     EXPECT_EQ(time.elapsed(), 4s);
 
@@ -142,8 +140,8 @@ TEST(MoveOnAfter, TakesEveryKindOfDuration) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     EXPECT_FALSE(co_await MoveOnAfter(absl::Milliseconds(1500), VoidIn(1h)));
     EXPECT_EQ(time.elapsed(), 1500ms);
-    EXPECT_FALSE(co_await MoveOnAfter(std::chrono::duration<double>(0.25),
-                                      VoidIn(1h)));
+    EXPECT_FALSE(
+        co_await MoveOnAfter(std::chrono::duration<double>(0.25), VoidIn(1h)));
     EXPECT_EQ(time.elapsed(), 1750ms);
     EXPECT_FALSE(co_await MoveOnAfter(std::chrono::minutes(1), VoidIn(1h)));
     EXPECT_EQ(time.elapsed(), 61750ms);
@@ -162,8 +160,7 @@ TEST(MoveOnAfter, InfiniteMeansNoLimit) {
     EXPECT_TRUE(co_await MoveOnAfter(kForever, body));
     EXPECT_TRUE(co_await MoveOnAfter(absl::InfiniteDuration(), body));
     EXPECT_TRUE(co_await MoveOnAfter(
-        std::chrono::duration<double>(
-            std::numeric_limits<double>::infinity()),
+        std::chrono::duration<double>(std::numeric_limits<double>::infinity()),
         body));
     EXPECT_TRUE(co_await MoveOnAfter(std::chrono::hours(1'000'000'000), body));
     EXPECT_TRUE((co_await FailAfter(kForever, body)).ok());
@@ -172,10 +169,9 @@ TEST(MoveOnAfter, InfiniteMeansNoLimit) {
 
 TEST(MoveOnAfter, NegativeAndZeroHaveExpired) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
-    for (Delay delay :
-         {Delay(0s), Delay(-1s), Delay(-absl::InfiniteDuration()),
-          Delay(std::chrono::duration<double>(
-              -std::numeric_limits<double>::infinity()))}) {
+    for (Delay delay : {Delay(0s), Delay(-1s), Delay(-absl::InfiniteDuration()),
+                        Delay(std::chrono::duration<double>(
+                            -std::numeric_limits<double>::infinity()))}) {
       int stage = 0;
       EXPECT_FALSE(co_await MoveOnAfter(delay, [&]() -> Task<void> {
         stage = 1;  // it begins, and stops at its first checkpoint
@@ -220,11 +216,14 @@ TEST(MoveOnAfter, AValueInTheSameTurnWins) {
     Gate gate;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       CancelScope scope;
-      group.Start("both", [](Gate* gate, CancelScope* scope) -> Task<void> {
-        co_await SleepFor(1s);
-        gate->Open(8);
-        scope->SetDeadline(Now());
-      }, &gate, &scope);
+      group.Start(
+          "both",
+          [](Gate* gate, CancelScope* scope) -> Task<void> {
+            co_await SleepFor(1s);
+            gate->Open(8);
+            scope->SetDeadline(Now());
+          },
+          &gate, &scope);
       EXPECT_EQ(co_await scope.Run(gate.Wait()), 8);
       EXPECT_TRUE(scope.cancel_called());
       EXPECT_FALSE(scope.caught());
@@ -365,7 +364,8 @@ TEST(FailAfter, ExceptionsPassThroughAllOfThem) {
     } catch (const std::runtime_error& e) {
       caught.push_back(std::string("shield ") + e.what());
     }
-    EXPECT_THAT(caught, ElementsAre("move on boom", "fail boom", "shield boom"));
+    EXPECT_THAT(caught,
+                ElementsAre("move on boom", "fail boom", "shield boom"));
     EXPECT_EQ(Timers(), 0u);
     EXPECT_EQ(CurrentDeadline(), kNever);
   });

@@ -91,8 +91,8 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
 
   static Unwound Stopped(Link* link) {
     auto* self = static_cast<WithBackgroundAwaiter*>(link);
-    self->stopped_from_outside_ = self->body_scope_.due_from_outside() ||
-                                  !self->body_scope_.cancelled();
+    self->stopped_from_outside_ =
+        self->body_scope_.due_from_outside() || !self->body_scope_.cancelled();
     if (self->EndBackground()) return {nullptr, false};
     const bool goes_on = self->Conclude();
     return {self->parent, !goes_on};

@@ -1,5 +1,5 @@
-// braid_build_info: which build of the program runs, as the labels of a gauge that is 1. Joined to other metrics, it answers
-// "since which version?".
+// braid_build_info: which build of the program runs, as the labels of a gauge
+// that is 1. Joined to other metrics, it answers "since which version?".
 
 #ifndef BRAID_METRICS_BUILD_INFO_H_
 #define BRAID_METRICS_BUILD_INFO_H_
@@ -16,7 +16,8 @@ struct BuildInfo {
   std::string revision;  // of the source: a commit
 };
 
-// Adds braid_build_info{version, revision, compiler}; the compiler is the one that this is compiled with.
+// Adds braid_build_info{version, revision, compiler}; the compiler is the one
+// that this is compiled with.
 absl::Status AddBuildInfo(Registry& registry, const BuildInfo& info);
 
 }  // namespace braid::metrics

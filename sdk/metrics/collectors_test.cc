@@ -37,7 +37,8 @@ std::map<std::string, double> Read(const Registry& registry) {
   std::map<std::string, double> values;
   for (const prometheus::MetricFamily& family : registry.Collect()) {
     if (family.name.starts_with("braid_metrics_")) continue;
-    for (const auto& metric : family.metric) values[family.name] = metric.counter.value + metric.gauge.value;
+    for (const auto& metric : family.metric)
+      values[family.name] = metric.counter.value + metric.gauge.value;
   }
   return values;
 }
@@ -53,7 +54,8 @@ class FakeReader final : public ProcessReader {
   }
   absl::StatusOr<size_t> CountEntries(std::string_view path) override {
     EXPECT_EQ(path, "/proc/self/fd");
-    if (!descriptors.has_value()) return absl::NotFoundError("no such directory");
+    if (!descriptors.has_value())
+      return absl::NotFoundError("no such directory");
     return *descriptors;
   }
   std::optional<size_t> HeapBytes() override { return heap; }
@@ -65,46 +67,65 @@ class FakeReader final : public ProcessReader {
 };
 
 constexpr const char* kStat =
-    "4242 (we) ird (name) S 1 2 3 0 -1 4194304 900 0 1 0 150 50 0 0 20 0 7 0 300000 123456789 1000 18446744073709551615 1 1 0";
+    "4242 (we) ird (name) S 1 2 3 0 -1 4194304 900 0 1 0 150 50 0 0 20 0 7 0 "
+    "300000 123456789 1000 18446744073709551615 1 1 0";
 constexpr const char* kLimits =
-    "Limit                     Soft Limit           Hard Limit           Units     \n"
-    "Max open files            1024                 1048576              files     \n"
-    "Max address space         unlimited            unlimited            bytes     \n";
+    "Limit                     Soft Limit           Hard Limit           Units "
+    "    \n"
+    "Max open files            1024                 1048576              files "
+    "    \n"
+    "Max address space         unlimited            unlimited            bytes "
+    "    \n";
 
 TEST(ProcessMetricsTest, ComeFromProc) {
   Registry registry;
   auto owned = std::make_unique<FakeReader>();
   FakeReader& reader = *owned;
-  reader.files = {{"/proc/self/stat", kStat}, {"/proc/self/limits", kLimits}, {"/proc/stat", "cpu 1 2\nbtime 1700000000\n"}};
+  reader.files = {{"/proc/self/stat", kStat},
+                  {"/proc/self/limits", kLimits},
+                  {"/proc/stat", "cpu 1 2\nbtime 1700000000\n"}};
   reader.descriptors = 9;
   reader.heap = 4096;
   ASSERT_TRUE(AddProcessMetrics(registry, std::move(owned)).ok());
   EXPECT_EQ(reader.reads, 0);  // nothing before a scrape
-  // 100 ticks a second and pages of 4 KiB are what Linux has on x86 and ARM servers.
-  EXPECT_THAT(Read(registry),
-              UnorderedElementsAre(Pair("process_cpu_seconds_total", 2), Pair("process_threads", 7),
-                                   Pair("process_start_time_seconds", 1700003000), Pair("process_virtual_memory_bytes", 123456789),
-                                   Pair("process_resident_memory_bytes", 4096000), Pair("process_max_fds", 1024),
-                                   Pair("process_open_fds", 9), Pair("process_heap_bytes", 4096)));
-  // The start doesn't move when the wall clock is corrected; a limit that is there is shown.
+  // 100 ticks a second and pages of 4 KiB are what Linux has on x86 and ARM
+  // servers.
+  EXPECT_THAT(
+      Read(registry),
+      UnorderedElementsAre(
+          Pair("process_cpu_seconds_total", 2), Pair("process_threads", 7),
+          Pair("process_start_time_seconds", 1700003000),
+          Pair("process_virtual_memory_bytes", 123456789),
+          Pair("process_resident_memory_bytes", 4096000),
+          Pair("process_max_fds", 1024), Pair("process_open_fds", 9),
+          Pair("process_heap_bytes", 4096)));
+  // The start doesn't move when the wall clock is corrected; a limit that is
+  // there is shown.
   reader.files["/proc/stat"] = "btime 1700000009\n";
-  reader.files["/proc/self/limits"] = "Max address space         1000000             unlimited            bytes     \n";
+  reader.files["/proc/self/limits"] =
+      "Max address space         1000000             unlimited            "
+      "bytes     \n";
   EXPECT_EQ(Read(registry)["process_start_time_seconds"], 1700003000);
   EXPECT_EQ(Read(registry)["process_virtual_memory_max_bytes"], 1000000);
 }
 
 TEST(ProcessMetricsTest, WhatCannotBeReadIsLeftOut) {
-  for (const char* stat : {"", "1 (x", "1 (x)", "1 (x) S a b c d e f g h i j k l m n o p q r s t u v w"}) {
+  for (const char* stat :
+       {"", "1 (x", "1 (x)",
+        "1 (x) S a b c d e f g h i j k l m n o p q r s t u v w"}) {
     Registry registry;
     auto reader = std::make_unique<FakeReader>();
-    reader->files = {{"/proc/self/stat", stat}, {"/proc/self/limits", "Max open files"}, {"/proc/stat", "btime x"}};
+    reader->files = {{"/proc/self/stat", stat},
+                     {"/proc/self/limits", "Max open files"},
+                     {"/proc/stat", "btime x"}};
     ASSERT_TRUE(AddProcessMetrics(registry, std::move(reader)).ok());
     EXPECT_THAT(Read(registry), IsEmpty()) << stat;
   }
   Registry registry;
   ASSERT_TRUE(AddProcessMetrics(registry, std::make_unique<FakeReader>()).ok());
   EXPECT_THAT(Read(registry), IsEmpty());
-  EXPECT_THAT(AddProcessMetrics(registry, nullptr).ToString(), HasSubstr("null"));
+  EXPECT_THAT(AddProcessMetrics(registry, nullptr).ToString(),
+              HasSubstr("null"));
 }
 
 TEST(ProcessMetricsTest, OfThisProcess) {
@@ -112,7 +133,8 @@ TEST(ProcessMetricsTest, OfThisProcess) {
   ASSERT_TRUE(AddProcessMetrics(registry, RealProcessReader()).ok());
   auto values = Read(registry);
   EXPECT_GT(values["process_resident_memory_bytes"], 1e6);
-  EXPECT_LT(values["process_resident_memory_bytes"], values["process_virtual_memory_bytes"]);
+  EXPECT_LT(values["process_resident_memory_bytes"],
+            values["process_virtual_memory_bytes"]);
   EXPECT_GE(values["process_cpu_seconds_total"], 0);
   EXPECT_GE(values["process_threads"], 1);
   EXPECT_GE(values["process_open_fds"], 1);
@@ -122,9 +144,12 @@ TEST(ProcessMetricsTest, OfThisProcess) {
 
 TEST(BuildInfoTest, IsOneWithLabels) {
   Registry registry;
-  ASSERT_TRUE(AddBuildInfo(registry, {.version = "1.2.3", .revision = "abc\"def"}).ok());
+  ASSERT_TRUE(
+      AddBuildInfo(registry, {.version = "1.2.3", .revision = "abc\"def"})
+          .ok());
   const std::string text = Expose(registry, Format::kText);
-  EXPECT_THAT(text, HasSubstr(",revision=\"abc\\\"def\",version=\"1.2.3\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr(",revision=\"abc\\\"def\",version=\"1.2.3\"} 1\n"));
 #ifdef __clang__
   EXPECT_THAT(text, HasSubstr("braid_build_info{compiler=\"clang 1"));
 #endif
@@ -134,33 +159,43 @@ TEST(RuntimeMetricsTest, ShowWhatTheLoopsDid) {
   Registry registry;
   VirtualTime time;
   const absl::Status status = braid::Run(time, [&]() -> Task<absl::Status> {
-    EXPECT_TRUE(
-        AddRuntimeMetrics(registry, [] { return std::vector{braid::detail::Loop::Current().stats(), LoopStats{.turns = 77}}; }).ok());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    EXPECT_TRUE(AddRuntimeMetrics(registry, [] {
+                  return std::vector{braid::detail::Loop::Current().stats(),
+                                     LoopStats{.turns = 77}};
+                }).ok());
+    co_return co_await WithTaskGroup([&](TaskGroup& group)
+                                         -> Task<absl::Status> {
       for (int i = 0; i < 3; ++i) {
         group.Start("sleeper", []() -> Task<void> { co_await SleepForever(); });
       }
       co_await SleepFor(std::chrono::seconds(1));
       const std::string text = Expose(registry, Format::kText);
       EXPECT_THAT(text, HasSubstr("braid_loop_tasks{loop=\"0\"} 4\n"));
-      EXPECT_THAT(text, HasSubstr("braid_loop_tasks_started_total{loop=\"0\"} 4\n"));
-      EXPECT_THAT(text, HasSubstr("braid_loop_timers_fired_total{loop=\"0\"} 1\n"));
+      EXPECT_THAT(text,
+                  HasSubstr("braid_loop_tasks_started_total{loop=\"0\"} 4\n"));
+      EXPECT_THAT(text,
+                  HasSubstr("braid_loop_timers_fired_total{loop=\"0\"} 1\n"));
       EXPECT_THAT(text, HasSubstr("braid_loop_turns_total{loop=\"1\"} 77\n"));
       group.Cancel("done");
       co_return co_await group.Join();
     });
   });
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(AddRuntimeMetrics(registry, nullptr).ToString(), HasSubstr("null"));
+  EXPECT_THAT(AddRuntimeMetrics(registry, nullptr).ToString(),
+              HasSubstr("null"));
 }
 
 TEST(CollectorsTest, PromtoolAccepts) {
   Registry registry;
-  ASSERT_TRUE(AddBuildInfo(registry, {.version = "1.2.3", .revision = "abc"}).ok());
+  ASSERT_TRUE(
+      AddBuildInfo(registry, {.version = "1.2.3", .revision = "abc"}).ok());
   ASSERT_TRUE(AddProcessMetrics(registry, RealProcessReader()).ok());
-  ASSERT_TRUE(AddRuntimeMetrics(registry, [] { return std::vector<LoopStats>(2); }).ok());
+  ASSERT_TRUE(AddRuntimeMetrics(registry, [] {
+                return std::vector<LoopStats>(2);
+              }).ok());
   const auto complaints = PromtoolComplaints(Expose(registry, Format::kText));
-  if (!complaints.has_value()) GTEST_SKIP() << "promtool is not installed: NOT CHECKED";
+  if (!complaints.has_value())
+    GTEST_SKIP() << "promtool is not installed: NOT CHECKED";
   EXPECT_EQ(*complaints, "");
 }
 

@@ -12,8 +12,9 @@ namespace {
 using braid::detail::Concat;
 using braid::detail::OneLine;
 
-constexpr std::array kBaseUnits = {"seconds", "bytes",  "ratio",   "celsius", "kelvin", "meters", "metres",
-                                   "grams",   "joules", "amperes", "volts",   "hertz",  "moles"};
+constexpr std::array kBaseUnits = {
+    "seconds", "bytes",  "ratio",   "celsius", "kelvin", "meters", "metres",
+    "grams",   "joules", "amperes", "volts",   "hertz",  "moles"};
 
 // A unit that isn't a base unit, and the one to use instead.
 struct OtherUnit {
@@ -58,12 +59,16 @@ constexpr std::array kOtherUnits = {
     OtherUnit{"calories", "joules"},
 };
 
-constexpr std::array kUnitPrefixes = {"pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "kibi",
-                                      "mega", "mebi", "mibi",  "giga",  "gibi",  "tera", "tebi", "peta",  "pebi"};
+constexpr std::array kUnitPrefixes = {"pico", "nano", "micro", "milli", "centi",
+                                      "deci", "deca", "hecto", "kilo",  "kibi",
+                                      "mega", "mebi", "mibi",  "giga",  "gibi",
+                                      "tera", "tebi", "peta",  "pebi"};
 
-constexpr std::array kReservedSuffixes = {"_bucket", "_count", "_sum", "_created"};
+constexpr std::array kReservedSuffixes = {"_bucket", "_count", "_sum",
+                                          "_created"};
 
-// The base unit to use instead of the unit that `word` is, empty if it is none or a base unit itself.
+// The base unit to use instead of the unit that `word` is, empty if it is none
+// or a base unit itself.
 std::string_view BaseUnitFor(std::string_view word) {
   for (const OtherUnit& other : kOtherUnits) {
     if (word == other.word) return other.base;
@@ -71,7 +76,9 @@ std::string_view BaseUnitFor(std::string_view word) {
   for (std::string_view base : kBaseUnits) {
     if (!word.ends_with(base)) continue;
     const std::string_view prefix = word.substr(0, word.size() - base.size());
-    if (std::find(kUnitPrefixes.begin(), kUnitPrefixes.end(), prefix) != kUnitPrefixes.end()) return base;
+    if (std::find(kUnitPrefixes.begin(), kUnitPrefixes.end(), prefix) !=
+        kUnitPrefixes.end())
+      return base;
   }
   return "";
 }
@@ -80,10 +87,14 @@ bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 
 bool IsSnakeCase(std::string_view name) {
   return !name.empty() && IsLower(name.front()) &&
-         std::all_of(name.begin(), name.end(), [](char c) { return IsLower(c) || (c >= '0' && c <= '9') || c == '_'; });
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return IsLower(c) || (c >= '0' && c <= '9') || c == '_';
+         });
 }
 
-std::string Quote(std::string_view name) { return Concat("\"", OneLine(name), "\""); }
+std::string Quote(std::string_view name) {
+  return Concat("\"", OneLine(name), "\"");
+}
 
 std::string_view WithoutTotal(std::string_view name) {
   if (name.ends_with("_total")) name.remove_suffix(6);
@@ -92,7 +103,9 @@ std::string_view WithoutTotal(std::string_view name) {
 
 std::vector<std::string_view> Words(std::string_view name) {
   std::vector<std::string_view> words;
-  for (size_t underscore; (underscore = name.find('_')) != std::string_view::npos; name.remove_prefix(underscore + 1)) {
+  for (size_t underscore;
+       (underscore = name.find('_')) != std::string_view::npos;
+       name.remove_prefix(underscore + 1)) {
     words.push_back(name.substr(0, underscore));
   }
   words.push_back(name);
@@ -101,28 +114,42 @@ std::vector<std::string_view> Words(std::string_view name) {
 
 // What is wrong with the name, empty if nothing.
 std::string NameProblem(Kind kind, std::string_view name) {
-  if (!IsSnakeCase(name)) return "a name is snake_case: lower-case letters, digits and underscores, with a letter first";
-  if (name.back() == '_' || name.find("__") != std::string_view::npos) return "a name has single underscores, between words";
-  if (name.starts_with("scrape_")) return "names with the prefix scrape_ belong to Prometheus; choose another prefix";
+  if (!IsSnakeCase(name))
+    return "a name is snake_case: lower-case letters, digits and underscores, "
+           "with a letter first";
+  if (name.back() == '_' || name.find("__") != std::string_view::npos)
+    return "a name has single underscores, between words";
+  if (name.starts_with("scrape_"))
+    return "names with the prefix scrape_ belong to Prometheus; choose another "
+           "prefix";
   const std::string_view base = WithoutTotal(name);
   if (kind == Kind::kCounter && base == name) {
-    return Concat("a counter ends in _total; call it ", Quote(Concat(name, "_total")));
+    return Concat("a counter ends in _total; call it ",
+                  Quote(Concat(name, "_total")));
   }
   if (kind != Kind::kCounter && base != name) {
-    return Concat("only a counter ends in _total; make it a counter, or call it ", Quote(base));
+    return Concat(
+        "only a counter ends in _total; make it a counter, or call it ",
+        Quote(base));
   }
   for (std::string_view suffix : kReservedSuffixes) {
     if (base.ends_with(suffix)) {
-      return Concat("the suffix ", suffix, " belongs to histograms and summaries; choose another last word");
+      return Concat(
+          "the suffix ", suffix,
+          " belongs to histograms and summaries; choose another last word");
     }
   }
   if (kind != Kind::kGauge && base.ends_with("_info")) {
-    return "only a gauge that is always 1 ends in _info; choose another last word";
+    return "only a gauge that is always 1 ends in _info; choose another last "
+           "word";
   }
   const std::vector<std::string_view> words = Words(base);
-  if (words.size() < 2) return "a name begins with a prefix that says whose it is, as in myservice_requests_total";
+  if (words.size() < 2)
+    return "a name begins with a prefix that says whose it is, as in "
+           "myservice_requests_total";
   for (std::string_view word : words) {
-    if (word == "counter" || word == "gauge" || word == "histogram" || word == "summary") {
+    if (word == "counter" || word == "gauge" || word == "histogram" ||
+        word == "summary") {
       return Concat("a name doesn't say its type; leave out ", Quote(word));
     }
     if (const std::string_view unit = BaseUnitFor(word); !unit.empty()) {
@@ -133,10 +160,15 @@ std::string NameProblem(Kind kind, std::string_view name) {
 }
 
 std::string LabelProblem(std::string_view label) {
-  if (label.starts_with("__")) return "names with two leading underscores belong to Prometheus";
-  if (!IsSnakeCase(label)) return "a label is snake_case: lower-case letters, digits and underscores, with a letter first";
-  if (label == "le" || label == "quantile") return "it belongs to histograms and summaries";
-  if (label == "job" || label == "instance") return "the scrape adds it, the program must not";
+  if (label.starts_with("__"))
+    return "names with two leading underscores belong to Prometheus";
+  if (!IsSnakeCase(label))
+    return "a label is snake_case: lower-case letters, digits and underscores, "
+           "with a letter first";
+  if (label == "le" || label == "quantile")
+    return "it belongs to histograms and summaries";
+  if (label == "job" || label == "instance")
+    return "the scrape adds it, the program must not";
   return "";
 }
 
@@ -156,26 +188,36 @@ std::string_view KindName(Kind kind) {
 
 std::string_view UnitOf(std::string_view name) {
   const std::string_view word = Words(WithoutTotal(name)).back();
-  return std::find(kBaseUnits.begin(), kBaseUnits.end(), word) == kBaseUnits.end() ? "" : word;
+  return std::find(kBaseUnits.begin(), kBaseUnits.end(), word) ==
+                 kBaseUnits.end()
+             ? ""
+             : word;
 }
 
 absl::Status Validate(Kind kind, const Definition& definition) {
   const std::string what = Concat("metric ", Quote(definition.name), ": ");
-  if (std::string problem = NameProblem(kind, definition.name); !problem.empty()) {
+  if (std::string problem = NameProblem(kind, definition.name);
+      !problem.empty()) {
     return absl::InvalidArgumentError(what + problem);
   }
   if (definition.help.find_first_not_of(" \t\r\n") == std::string::npos) {
-    return absl::InvalidArgumentError(what + "help is empty; say in a sentence what it measures");
+    return absl::InvalidArgumentError(
+        what + "help is empty; say in a sentence what it measures");
   }
-  for (auto label = definition.labels.begin(); label != definition.labels.end(); ++label) {
+  for (auto label = definition.labels.begin(); label != definition.labels.end();
+       ++label) {
     if (std::string problem = LabelProblem(*label); !problem.empty()) {
-      return absl::InvalidArgumentError(Concat(what, "label ", Quote(*label), ": ", problem));
+      return absl::InvalidArgumentError(
+          Concat(what, "label ", Quote(*label), ": ", problem));
     }
     if (std::find(definition.labels.begin(), label, *label) != label) {
-      return absl::InvalidArgumentError(Concat(what, "label ", Quote(*label), " is there twice"));
+      return absl::InvalidArgumentError(
+          Concat(what, "label ", Quote(*label), " is there twice"));
     }
   }
-  if (definition.max_series == 0) return absl::InvalidArgumentError(what + "max_series is 0; it must be at least 1");
+  if (definition.max_series == 0)
+    return absl::InvalidArgumentError(what +
+                                      "max_series is 0; it must be at least 1");
   return absl::OkStatus();
 }
 

@@ -21,13 +21,22 @@ std::string Complaint(Kind kind, const Definition& definition) {
 }
 
 TEST(DefinitionTest, GoodNames) {
-  for (const char* name : {"echo_received_bytes_total", "grpc_server_handled_total", "a_b2_c_total"}) {
-    EXPECT_EQ(Complaint(Kind::kCounter, {.name = name, .help = "Help."}), "") << name;
+  for (const char* name : {"echo_received_bytes_total",
+                           "grpc_server_handled_total", "a_b2_c_total"}) {
+    EXPECT_EQ(Complaint(Kind::kCounter, {.name = name, .help = "Help."}), "")
+        << name;
   }
-  for (const char* name : {"echo_queue_bytes", "process_resident_memory_bytes", "braid_build_info", "pool_used_ratio"}) {
-    EXPECT_EQ(Complaint(Kind::kGauge, {.name = name, .help = "Help.", .labels = {"a", "b_1"}}), "") << name;
+  for (const char* name : {"echo_queue_bytes", "process_resident_memory_bytes",
+                           "braid_build_info", "pool_used_ratio"}) {
+    EXPECT_EQ(
+        Complaint(Kind::kGauge,
+                  {.name = name, .help = "Help.", .labels = {"a", "b_1"}}),
+        "")
+        << name;
   }
-  EXPECT_EQ(Complaint(Kind::kHistogram, {.name = "grpc_server_handling_seconds", .help = "Help."}), "");
+  EXPECT_EQ(Complaint(Kind::kHistogram, {.name = "grpc_server_handling_seconds",
+                                         .help = "Help."}),
+            "");
 }
 
 TEST(DefinitionTest, BadNamesAreExplained) {
@@ -65,18 +74,25 @@ TEST(DefinitionTest, BadNamesAreExplained) {
            {Kind::kGauge, "echo_queue_gauge", "leave out \"gauge\""},
            {Kind::kCounter, "echo_counter_total", "leave out \"counter\""},
        }) {
-    const absl::Status status = Validate(row.kind, {.name = row.name, .help = "Help."});
+    const absl::Status status =
+        Validate(row.kind, {.name = row.name, .help = "Help."});
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.name;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.complaint)) << row.name;
-    EXPECT_THAT(std::string(status.message()), ::testing::StartsWith("metric \"")) << row.name;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.complaint))
+        << row.name;
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::StartsWith("metric \""))
+        << row.name;
   }
 }
 
 TEST(DefinitionTest, BadLabelsHelpAndLimitAreExplained) {
   const auto with_labels = [](std::vector<std::string> labels) {
-    return Complaint(Kind::kGauge, {.name = "echo_queue_bytes", .help = "Help.", .labels = std::move(labels)});
+    return Complaint(Kind::kGauge, {.name = "echo_queue_bytes",
+                                    .help = "Help.",
+                                    .labels = std::move(labels)});
   };
-  EXPECT_THAT(with_labels({"le"}), HasSubstr("label \"le\": it belongs to histograms"));
+  EXPECT_THAT(with_labels({"le"}),
+              HasSubstr("label \"le\": it belongs to histograms"));
   EXPECT_THAT(with_labels({"quantile"}), HasSubstr("label \"quantile\""));
   EXPECT_THAT(with_labels({"job"}), HasSubstr("the scrape adds it"));
   EXPECT_THAT(with_labels({"instance"}), HasSubstr("the scrape adds it"));
@@ -84,9 +100,13 @@ TEST(DefinitionTest, BadLabelsHelpAndLimitAreExplained) {
   EXPECT_THAT(with_labels({"Reason"}), HasSubstr("snake_case"));
   EXPECT_THAT(with_labels({""}), HasSubstr("snake_case"));
   EXPECT_THAT(with_labels({"a", "b", "a"}), HasSubstr("\"a\" is there twice"));
-  EXPECT_THAT(Complaint(Kind::kGauge, {.name = "echo_queue_bytes", .help = " \n"}), HasSubstr("help is empty"));
-  EXPECT_THAT(Complaint(Kind::kGauge, {.name = "echo_queue_bytes", .help = "Help.", .max_series = 0}),
-              HasSubstr("max_series"));
+  EXPECT_THAT(
+      Complaint(Kind::kGauge, {.name = "echo_queue_bytes", .help = " \n"}),
+      HasSubstr("help is empty"));
+  EXPECT_THAT(
+      Complaint(Kind::kGauge,
+                {.name = "echo_queue_bytes", .help = "Help.", .max_series = 0}),
+      HasSubstr("max_series"));
 }
 
 TEST(DefinitionTest, UnitOf) {
@@ -101,9 +121,13 @@ TEST(DefinitionTest, UnitOf) {
 TEST(DefinitionTest, PromtoolAgrees) {
   std::mt19937 random(7);  // the same names in each run
   const std::vector<std::string> words = {
-      "echo",  "requests", "bytes",  "seconds", "total",   "ms",     "milliseconds", "kilobytes", "count", "sum",   "bucket", "info",
-      "gauge", "counter",  "days",   "percent", "celsius", "kelvin", "volts",        "kb",        "x1",    "ratio", "hertz",  "created",
-      "grams", "h",        "meters", "mebibytes", "inches", "bits", "d",             "queue"};
+      "echo",    "requests",     "bytes",     "seconds", "total",
+      "ms",      "milliseconds", "kilobytes", "count",   "sum",
+      "bucket",  "info",         "gauge",     "counter", "days",
+      "percent", "celsius",      "kelvin",    "volts",   "kb",
+      "x1",      "ratio",        "hertz",     "created", "grams",
+      "h",       "meters",       "mebibytes", "inches",  "bits",
+      "d",       "queue"};
   Registry registry;
   std::vector<Gauge> gauges;
   std::vector<Counter> counters;
@@ -111,14 +135,17 @@ TEST(DefinitionTest, PromtoolAgrees) {
   int refused = 0;
   for (int i = 0; i < 4000; ++i) {
     std::string name;
-    for (uint32_t n = 1 + random() % 4; n > 0; --n) name += (name.empty() ? "" : "_") + words[random() % words.size()];
+    for (uint32_t n = 1 + random() % 4; n > 0; --n)
+      name += (name.empty() ? "" : "_") + words[random() % words.size()];
     if (i % 3 == 0) name += "_total";
     const Definition definition = {.name = name, .help = "Help."};
     if (auto gauge = registry.AddGauge(definition); gauge.ok()) {
       gauges.push_back(*std::move(gauge));
     } else if (auto counter = registry.AddCounter(definition); counter.ok()) {
       counters.push_back(*std::move(counter));
-    } else if (auto histogram = registry.AddHistogram({.name = name + "_histo", .help = "Help."}, {1}); histogram.ok()) {
+    } else if (auto histogram = registry.AddHistogram(
+                   {.name = name + "_histo", .help = "Help."}, {1});
+               histogram.ok()) {
       histograms.push_back(*std::move(histogram));
     } else {
       ++refused;
@@ -128,7 +155,8 @@ TEST(DefinitionTest, PromtoolAgrees) {
   EXPECT_GT(counters.size(), 20u);
   EXPECT_GT(refused, 100);
   const auto complaints = PromtoolComplaints(Expose(registry, Format::kText));
-  if (!complaints.has_value()) GTEST_SKIP() << "promtool is not installed: NOT CHECKED";
+  if (!complaints.has_value())
+    GTEST_SKIP() << "promtool is not installed: NOT CHECKED";
   EXPECT_EQ(*complaints, "");
 }
 

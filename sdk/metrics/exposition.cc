@@ -13,7 +13,8 @@
 namespace braid::metrics {
 namespace {
 
-// Series in one part. At some 100 ns each a part takes the loop for about 10 us.
+// Series in one part. At some 100 ns each a part takes the loop for about 10
+// us.
 constexpr size_t kSeriesInPart = 100;
 
 std::string_view Trim(std::string_view text) {
@@ -31,8 +32,11 @@ std::string_view Next(std::string_view& rest, char separator) {
 }
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+  const auto lower = [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 prometheus::MetricType TypeOf(Kind kind) {
@@ -72,17 +76,22 @@ Format NegotiateFormat(std::string_view accept) {
       const std::string_view name = Next(parameter, '=');
       const std::string_view value = Trim(parameter);
       if (EqualsIgnoringCase(name, "q")) {
-        const auto read = std::from_chars(value.data(), value.data() + value.size(), weight);
-        if (read.ec != std::errc() || read.ptr != value.data() + value.size() || !(weight >= 0 && weight <= 1)) weight = 0;
+        const auto read =
+            std::from_chars(value.data(), value.data() + value.size(), weight);
+        if (read.ec != std::errc() || read.ptr != value.data() + value.size() ||
+            !(weight >= 0 && weight <= 1))
+          weight = 0;
       } else if (EqualsIgnoringCase(name, "version")) {
         version = value;
       }
     }
     if (weight <= best_weight) continue;
-    if (EqualsIgnoringCase(type, "application/openmetrics-text") && (version.empty() || version == "1.0.0")) {
+    if (EqualsIgnoringCase(type, "application/openmetrics-text") &&
+        (version.empty() || version == "1.0.0")) {
       best = Format::kOpenMetrics;
-    } else if ((EqualsIgnoringCase(type, "text/plain") && (version.empty() || version == "0.0.4")) || type == "text/*" ||
-               type == "*/*") {
+    } else if ((EqualsIgnoringCase(type, "text/plain") &&
+                (version.empty() || version == "0.0.4")) ||
+               type == "text/*" || type == "*/*") {
       best = Format::kText;
     } else {
       continue;
@@ -98,19 +107,23 @@ struct Exposition::State {
   std::map<std::string, detail::ScrapedFamily>::iterator family = {};
   // How far it is.
   bool begun = false;
-  std::optional<std::string> last_key = {};  // of a family of the registry's own
-  size_t next_metric = 0;                    // of another
+  std::optional<std::string> last_key =
+      {};                  // of a family of the registry's own
+  size_t next_metric = 0;  // of another
 };
 
 Exposition::Exposition(const Registry& registry, Format format)
-    : state_(new State{.format = format, .scrape = registry.state_->BeginScrape()}) {
+    : state_(new State{.format = format,
+                       .scrape = registry.state_->BeginScrape()}) {
   state_->family = state_->scrape.families.begin();
 }
 Exposition::Exposition(Exposition&&) noexcept = default;
 Exposition& Exposition::operator=(Exposition&&) noexcept = default;
 Exposition::~Exposition() = default;
 
-const std::vector<std::string>& Exposition::problems() const { return state_->scrape.problems; }
+const std::vector<std::string>& Exposition::problems() const {
+  return state_->scrape.problems;
+}
 
 bool Exposition::AppendNext(std::string& out) {
   State& state = *state_;
@@ -120,9 +133,11 @@ bool Exposition::AppendNext(std::string& out) {
   while (left > 0 && state.family != families.end()) {
     const auto& [name, family] = *state.family;
     if (!state.begun) {
-      const bool total_is_free = !families.contains(name.substr(0, name.size() - std::min<size_t>(name.size(), 6)));
+      const bool total_is_free = !families.contains(
+          name.substr(0, name.size() - std::min<size_t>(name.size(), 6)));
       if (family.own != nullptr) {
-        text.Head(name, family.own->definition().help, TypeOf(family.own->kind()), total_is_free);
+        text.Head(name, family.own->definition().help,
+                  TypeOf(family.own->kind()), total_is_free);
       } else {
         text.Head(name, family.other.help, family.other.type, total_is_free);
       }
@@ -131,16 +146,20 @@ bool Exposition::AppendNext(std::string& out) {
     }
     bool ended = false;
     if (family.own != nullptr) {
-      const std::optional<std::string> before = std::exchange(state.last_key, std::nullopt);
+      const std::optional<std::string> before =
+          std::exchange(state.last_key, std::nullopt);
       const size_t limit = std::max<size_t>(left, 1);
       state.last_key = family.own->Read(
           before.has_value() ? &*before : nullptr, limit,
-          [&](std::string_view key, const detail::Totals& totals) { text.Write(*family.own, key, totals); });
+          [&](std::string_view key, const detail::Totals& totals) {
+            text.Write(*family.own, key, totals);
+          });
       ended = !state.last_key.has_value();
       left = ended ? left - std::min<size_t>(left, 1) : 0;
     } else {
       const auto& metrics = family.other.metric;
-      for (; left > 0 && state.next_metric < metrics.size(); --left) text.Write(family.other, metrics[state.next_metric++]);
+      for (; left > 0 && state.next_metric < metrics.size(); --left)
+        text.Write(family.other, metrics[state.next_metric++]);
       ended = state.next_metric == metrics.size();
     }
     if (!ended) break;

@@ -11,14 +11,16 @@ namespace braid::metrics {
 template <typename Instrument>
 struct Family<Instrument>::Cache {
   std::shared_ptr<detail::FamilyState> state;
-  // By key. Only looked up in, never iterated: its order is not the same in two runs.
+  // By key. Only looked up in, never iterated: its order is not the same in two
+  // runs.
   absl::flat_hash_map<std::string, std::unique_ptr<Instrument>> instruments;
   std::unique_ptr<Instrument> overflow;
   std::string key;  // of the combination that is being looked up
 };
 
 template <typename Instrument>
-Family<Instrument>::Family(std::shared_ptr<detail::FamilyState> state) : cache_(new Cache{.state = std::move(state)}) {}
+Family<Instrument>::Family(std::shared_ptr<detail::FamilyState> state)
+    : cache_(new Cache{.state = std::move(state)}) {}
 template <typename Instrument>
 Family<Instrument>::Family(Family&&) noexcept = default;
 template <typename Instrument>
@@ -31,12 +33,19 @@ Instrument& Family<Instrument>::Find(std::span<const std::string_view> values) {
   Cache& cache = *cache_;
   cache.key.clear();
   cache.state->AppendKey(values, cache.key);
-  if (auto found = cache.instruments.find(cache.key); found != cache.instruments.end()) return *found->second;
-  if (std::optional<detail::Lease> lease = cache.state->TryAttach(cache.key); lease.has_value()) {
-    return *cache.instruments.try_emplace(cache.key, new Instrument(*std::move(lease))).first->second;
+  if (auto found = cache.instruments.find(cache.key);
+      found != cache.instruments.end())
+    return *found->second;
+  if (std::optional<detail::Lease> lease = cache.state->TryAttach(cache.key);
+      lease.has_value()) {
+    return *cache.instruments
+                .try_emplace(cache.key, new Instrument(*std::move(lease)))
+                .first->second;
   }
   cache.state->CountOverflow();
-  if (cache.overflow == nullptr) cache.overflow = std::make_unique<Instrument>(cache.state->AttachOverflow());
+  if (cache.overflow == nullptr)
+    cache.overflow =
+        std::make_unique<Instrument>(cache.state->AttachOverflow());
   return *cache.overflow;
 }
 

@@ -1,23 +1,29 @@
-// Counter, Gauge, Histogram: what the hot path counts with. An increment costs about as much as incrementing an integer.
+// Counter, Gauge, Histogram: what the hot path counts with. An increment costs
+// about as much as incrementing an integer.
 //
-// An instrument is a handle with one writer. Each loop (shard, thread) asks the registry for its own, usually by making
-// its own object of a struct like this one; a scrape adds them up:
+// An instrument is a handle with one writer. Each loop (shard, thread) asks the
+// registry for its own, usually by making its own object of a struct like this
+// one; a scrape adds them up:
 //
 //   struct EchoMetrics {
 //     explicit EchoMetrics(metrics::Registry& registry)
-//         : received(*registry.AddCounter({.name = "echo_received_datagrams_total", .help = "Datagrams received."})),
-//           dropped(*registry.AddCounterFamily({.name = "echo_dropped_datagrams_total",
-//                                               .help = "Datagrams dropped, by reason.",
-//                                               .labels = {"reason"}})),
+//         : received(*registry.AddCounter({.name =
+//         "echo_received_datagrams_total", .help = "Datagrams received."})),
+//           dropped(*registry.AddCounterFamily({.name =
+//           "echo_dropped_datagrams_total",
+//                                               .help = "Datagrams dropped, by
+//                                               reason.", .labels =
+//                                               {"reason"}})),
 //           too_long(dropped.With("too_long")) {}
 //     metrics::Counter received;
 //     metrics::CounterFamily dropped;
 //     metrics::Counter& too_long;  // looked up once
 //   };
 //
-// Threads: a handle is written by one thread, the first one that writes to it, until it is moved; debug builds check that.
-// Reading is the registry's business and may happen on any thread. A handle may outlive its registry. When it goes, what it
-// counted stays counted; a gauge's share goes with it.
+// Threads: a handle is written by one thread, the first one that writes to it,
+// until it is moved; debug builds check that. Reading is the registry's
+// business and may happen on any thread. A handle may outlive its registry.
+// When it goes, what it counted stays counted; a gauge's share goes with it.
 
 #ifndef BRAID_METRICS_INSTRUMENTS_H_
 #define BRAID_METRICS_INSTRUMENTS_H_
@@ -38,11 +44,13 @@ class Counter {
   explicit Counter(detail::Lease lease) : lease_(std::move(lease)) {}
 
   void Increment() { detail::AddRelaxed<uint64_t>(lease_.ToWrite().whole, 1); }
-  // By `amount`; a negative or NaN amount is a failed check. Whole numbers are exact up to 2^64.
+  // By `amount`; a negative or NaN amount is a failed check. Whole numbers are
+  // exact up to 2^64.
   template <std::integral T>
   void Increment(T amount) {
     braid::detail::Check(std::cmp_greater_equal(amount, 0), kNegative);
-    detail::AddRelaxed<uint64_t>(lease_.ToWrite().whole, static_cast<uint64_t>(amount));
+    detail::AddRelaxed<uint64_t>(lease_.ToWrite().whole,
+                                 static_cast<uint64_t>(amount));
   }
   void Increment(double amount) {
     braid::detail::Check(amount >= 0, kNegative);
@@ -54,21 +62,28 @@ class Counter {
   friend class Family;
 
   static constexpr const char* kNegative =
-      "a counter was incremented by less than 0, or NaN; it only grows, use a gauge for what goes up and down";
+      "a counter was incremented by less than 0, or NaN; it only grows, use a "
+      "gauge for what goes up and down";
 
   detail::Lease lease_;
 };
 
-// A number that goes up and down: connections, bytes in a queue. Where several loops have handles of one gauge, what is
-// reported is the sum; for what can't be added (a time, a version) keep one handle, or use a callback.
+// A number that goes up and down: connections, bytes in a queue. Where several
+// loops have handles of one gauge, what is reported is the sum; for what can't
+// be added (a time, a version) keep one handle, or use a callback.
 class Gauge {
  public:
-  // While it lives, the gauge is higher by an amount. The way to count what is in progress: it goes back when the frame
-  // of a stopped task goes. It must not outlive the gauge.
+  // While it lives, the gauge is higher by an amount. The way to count what is
+  // in progress: it goes back when the frame of a stopped task goes. It must
+  // not outlive the gauge.
   class Held {
    public:
-    Held(Gauge& gauge, double amount) : gauge_(&gauge), amount_(amount) { gauge.Add(amount); }
-    Held(Held&& other) noexcept : gauge_(std::exchange(other.gauge_, nullptr)), amount_(other.amount_) {}
+    Held(Gauge& gauge, double amount) : gauge_(&gauge), amount_(amount) {
+      gauge.Add(amount);
+    }
+    Held(Held&& other) noexcept
+        : gauge_(std::exchange(other.gauge_, nullptr)),
+          amount_(other.amount_) {}
     Held& operator=(Held&&) = delete;
     ~Held() {
       if (gauge_ != nullptr) gauge_->Add(-amount_);
@@ -81,7 +96,9 @@ class Gauge {
 
   explicit Gauge(detail::Lease lease) : lease_(std::move(lease)) {}
 
-  void Set(double value) { lease_.ToWrite().real.store(value, std::memory_order_relaxed); }
+  void Set(double value) {
+    lease_.ToWrite().real.store(value, std::memory_order_relaxed);
+  }
   void Add(double amount) { detail::AddRelaxed(lease_.ToWrite().real, amount); }
   void Increment() { Add(1); }
   void Decrement() { Add(-1); }
@@ -94,14 +111,14 @@ class Gauge {
   detail::Lease lease_;
 };
 
-// How values are distributed: latencies in seconds, sizes in bytes. The bounds of its buckets are the family's, see
-// buckets.h.
+// How values are distributed: latencies in seconds, sizes in bytes. The bounds
+// of its buckets are the family's, see buckets.h.
 class Histogram {
  public:
   explicit Histogram(detail::Lease lease) : lease_(std::move(lease)) {}
 
-  // Counts `value` in the first bucket whose upper bound is not below it. A NaN is not counted: it would make the sum NaN
-  // for good.
+  // Counts `value` in the first bucket whose upper bound is not below it. A NaN
+  // is not counted: it would make the sum NaN for good.
   void Observe(double value) {
     if (value != value) [[unlikely]] {
       return;
@@ -110,8 +127,9 @@ class Histogram {
     Count(cell, BucketOf(cell, value), value);
   }
 
-  // The same, and remembers the observation as the latest of its bucket. Only OpenMetrics shows it. Costs a few stores
-  // more, so give it for traces that are kept.
+  // The same, and remembers the observation as the latest of its bucket. Only
+  // OpenMetrics shows it. Costs a few stores more, so give it for traces that
+  // are kept.
   void Observe(double value, const Exemplar& exemplar) {
     if (value != value) [[unlikely]] {
       return;
@@ -119,8 +137,10 @@ class Histogram {
     detail::Cell& cell = lease_.ToWrite();
     const size_t bucket = BucketOf(cell, value);
     Count(cell, bucket, value);
-    detail::ExemplarSlot* slots = cell.exemplars.load(std::memory_order_relaxed);
-    (slots != nullptr ? slots : MakeExemplars(cell))[bucket].Store(value, exemplar);
+    detail::ExemplarSlot* slots =
+        cell.exemplars.load(std::memory_order_relaxed);
+    (slots != nullptr ? slots : MakeExemplars(cell))[bucket].Store(value,
+                                                                   exemplar);
   }
 
  private:
@@ -130,9 +150,12 @@ class Histogram {
   // Whole groups of bounds, without a branch inside of one.
   static size_t BucketOf(const detail::Cell& cell, double value) {
     size_t bucket = 0;
-    for (const double* bound = cell.bounds; bound != cell.bounds + cell.bound_count; bound += detail::kBoundsAtOnce) {
+    for (const double* bound = cell.bounds;
+         bound != cell.bounds + cell.bound_count;
+         bound += detail::kBoundsAtOnce) {
       size_t below = 0;
-      for (size_t i = 0; i < detail::kBoundsAtOnce; ++i) below += bound[i] < value ? 1 : 0;
+      for (size_t i = 0; i < detail::kBoundsAtOnce; ++i)
+        below += bound[i] < value ? 1 : 0;
       bucket += below;
       if (below != detail::kBoundsAtOnce) break;
     }

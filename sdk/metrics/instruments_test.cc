@@ -21,10 +21,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 const Definition kCounter = {.name = "test_events_total", .help = "Events."};
 const Definition kGauge = {.name = "test_depth", .help = "Depth."};
-const Definition kHistogram = {.name = "test_latency_seconds", .help = "Latency."};
+const Definition kHistogram = {.name = "test_latency_seconds",
+                               .help = "Latency."};
 
 // The only series of a metric, as a scrape sees it; nothing if it has none.
-std::optional<prometheus::ClientMetric> Read(const Registry& registry, const std::string& name) {
+std::optional<prometheus::ClientMetric> Read(const Registry& registry,
+                                             const std::string& name) {
   for (const prometheus::MetricFamily& family : registry.Collect()) {
     if (family.name != name || family.metric.empty()) continue;
     EXPECT_EQ(family.metric.size(), 1u);
@@ -33,8 +35,12 @@ std::optional<prometheus::ClientMetric> Read(const Registry& registry, const std
   return std::nullopt;
 }
 
-double CounterValue(const Registry& registry) { return Read(registry, kCounter.name)->counter.value; }
-double GaugeValue(const Registry& registry) { return Read(registry, kGauge.name)->gauge.value; }
+double CounterValue(const Registry& registry) {
+  return Read(registry, kCounter.name)->counter.value;
+}
+double GaugeValue(const Registry& registry) {
+  return Read(registry, kGauge.name)->gauge.value;
+}
 
 TEST(CounterTest, Increments) {
   Registry registry;
@@ -98,8 +104,9 @@ TEST(CounterTest, MovesAndOutlivesItsRegistry) {
   kept->Increment();
 }
 
-// Handles of several threads, scraped meanwhile: nothing is lost, and nothing ever falls. Under ThreadSanitizer this is the
-// proof that scraping doesn't race with counting.
+// Handles of several threads, scraped meanwhile: nothing is lost, and nothing
+// ever falls. Under ThreadSanitizer this is the proof that scraping doesn't
+// race with counting.
 TEST(CounterTest, ThreadsCountAndAScrapeReads) {
   constexpr int kThreads = 4;
   constexpr int kEach = 50000;
@@ -111,11 +118,15 @@ TEST(CounterTest, ThreadsCountAndAScrapeReads) {
     threads.emplace_back([&] {
       {
         Counter counter = *registry.AddCounter(kCounter);
-        Histogram histogram = *registry.AddHistogram(kHistogram, LatencyBuckets());
+        Histogram histogram =
+            *registry.AddHistogram(kHistogram, LatencyBuckets());
         for (int i = 0; i < kEach; ++i) {
           counter.Increment();
           histogram.Observe(i * 1e-5);
-          if (i % 64 == 0) histogram.Observe(i * 1e-5, {.trace_id_high = 1, .trace_id_low = 2, .unix_seconds = 3});
+          if (i % 64 == 0)
+            histogram.Observe(
+                i * 1e-5,
+                {.trace_id_high = 1, .trace_id_low = 2, .unix_seconds = 3});
         }
       }
       --running;
@@ -127,16 +138,19 @@ TEST(CounterTest, ThreadsCountAndAScrapeReads) {
     const double now = CounterValue(registry);
     EXPECT_GE(now, last);
     last = now;
-    if (const auto histogram = Read(registry, kHistogram.name); histogram.has_value()) {
+    if (const auto histogram = Read(registry, kHistogram.name);
+        histogram.has_value()) {
       EXPECT_GE(histogram->histogram.sample_count, last_count);
       last_count = histogram->histogram.sample_count;
-      EXPECT_EQ(histogram->histogram.bucket.back().cumulative_count, last_count);
+      EXPECT_EQ(histogram->histogram.bucket.back().cumulative_count,
+                last_count);
     }
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(CounterValue(registry), kThreads * kEach);
   constexpr uint64_t kWithExemplar = (kEach + 63) / 64;
-  EXPECT_EQ(Read(registry, kHistogram.name)->histogram.sample_count, kThreads * (kEach + kWithExemplar));
+  EXPECT_EQ(Read(registry, kHistogram.name)->histogram.sample_count,
+            kThreads * (kEach + kWithExemplar));
 }
 
 #ifndef NDEBUG
@@ -155,7 +169,9 @@ TEST(CounterTest, AMovedHandleMayGoToAnotherThread) {
   Registry registry;
   Counter counter = *registry.AddCounter(kCounter);
   counter.Increment();
-  std::thread([moved = std::move(counter)]() mutable { moved.Increment(); }).join();
+  std::thread([moved = std::move(counter)]() mutable {
+    moved.Increment();
+  }).join();
   EXPECT_EQ(CounterValue(registry), 2);
 }
 #endif
@@ -199,15 +215,19 @@ TEST(GaugeTest, HoldLastsAsLongAsItLives) {
 TEST(HistogramTest, ABoundBelongsToItsBucket) {
   Registry registry;
   Histogram histogram = *registry.AddHistogram(kHistogram, {1, 2, 4});
-  for (double value : {-1.0, 0.5, 1.0, 1.5, 2.0, 2.5, 4.0, 4.5, kInfinity, -kInfinity}) histogram.Observe(value);
+  for (double value :
+       {-1.0, 0.5, 1.0, 1.5, 2.0, 2.5, 4.0, 4.5, kInfinity, -kInfinity})
+    histogram.Observe(value);
   const auto read = Read(registry, kHistogram.name)->histogram;
   std::vector<uint64_t> cumulative;
-  for (const auto& bucket : read.bucket) cumulative.push_back(bucket.cumulative_count);
+  for (const auto& bucket : read.bucket)
+    cumulative.push_back(bucket.cumulative_count);
   EXPECT_THAT(cumulative, ::testing::ElementsAre(4, 6, 8, 10));
   EXPECT_EQ(read.sample_count, 10u);
 }
 
-// Bounds are searched in groups of eight: sizes around the groups, and every value on, below and above each bound.
+// Bounds are searched in groups of eight: sizes around the groups, and every
+// value on, below and above each bound.
 TEST(HistogramTest, EveryNumberOfBounds) {
   for (int count = 1; count <= 26; ++count) {
     Registry registry;
@@ -221,7 +241,8 @@ TEST(HistogramTest, EveryNumberOfBounds) {
     histogram.Observe(kInfinity);
     const auto read = Read(registry, kHistogram.name)->histogram;
     ASSERT_EQ(read.bucket.size(), bounds.size() + 1);
-    for (int i = 0; i < count; ++i) EXPECT_EQ(read.bucket[i].cumulative_count, 2u * (i + 1)) << count;
+    for (int i = 0; i < count; ++i)
+      EXPECT_EQ(read.bucket[i].cumulative_count, 2u * (i + 1)) << count;
     EXPECT_EQ(read.bucket.back().cumulative_count, 2u * count + 2);
     EXPECT_EQ(read.bucket.back().upper_bound, kInfinity);
   }

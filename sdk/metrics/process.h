@@ -1,8 +1,10 @@
-// process_*: CPU, memory, descriptors and threads of this process, under the names that all Prometheus clients use
-// (https://prometheus.io/docs/instrumenting/writing_clientlibs, "Process metrics").
+// process_*: CPU, memory, descriptors and threads of this process, under the
+// names that all Prometheus clients use
+// (https://prometheus.io/docs/instrumenting/writing_clientlibs, "Process
+// metrics").
 //
-// Everything is read when it is scraped, through a ProcessReader, so that a simulation can have none. What can't be read, or
-// has no limit, is left out.
+// Everything is read when it is scraped, through a ProcessReader, so that a
+// simulation can have none. What can't be read, or has no limit, is left out.
 
 #ifndef BRAID_METRICS_PROCESS_H_
 #define BRAID_METRICS_PROCESS_H_
@@ -19,7 +21,8 @@
 
 namespace braid::metrics {
 
-// Where process metrics come from. Called on the thread that scrapes; must not block.
+// Where process metrics come from. Called on the thread that scrapes; must not
+// block.
 class ProcessReader {
  public:
   virtual ~ProcessReader() = default;
@@ -35,10 +38,12 @@ class ProcessReader {
 // Reads the running system's /proc.
 std::unique_ptr<ProcessReader> RealProcessReader();
 
-// Adds process_cpu_seconds_total, process_open_fds, process_max_fds, process_virtual_memory_bytes,
-// process_virtual_memory_max_bytes, process_resident_memory_bytes, process_heap_bytes, process_start_time_seconds and
-// process_threads.
-absl::Status AddProcessMetrics(Registry& registry, std::unique_ptr<ProcessReader> reader);
+// Adds process_cpu_seconds_total, process_open_fds, process_max_fds,
+// process_virtual_memory_bytes, process_virtual_memory_max_bytes,
+// process_resident_memory_bytes, process_heap_bytes, process_start_time_seconds
+// and process_threads.
+absl::Status AddProcessMetrics(Registry& registry,
+                               std::unique_ptr<ProcessReader> reader);
 
 }  // namespace braid::metrics
 

@@ -1,4 +1,5 @@
-// braid_loop_*: what the loops of a program do. One series for each loop, labelled with its number.
+// braid_loop_*: what the loops of a program do. One series for each loop,
+// labelled with its number.
 
 #ifndef BRAID_METRICS_RUNTIME_H_
 #define BRAID_METRICS_RUNTIME_H_
@@ -14,12 +15,17 @@
 
 namespace braid::metrics {
 
-// The families for these loops, in prometheus-cpp's data model; the label `loop` is the place in the span.
-std::vector<prometheus::MetricFamily> RuntimeFamilies(std::span<const LoopStats> loops);
+// The families for these loops, in prometheus-cpp's data model; the label
+// `loop` is the place in the span.
+std::vector<prometheus::MetricFamily> RuntimeFamilies(
+    std::span<const LoopStats> loops);
 
-// Adds them to the registry. `read` gives each loop's statistics, always in the same order, and is called on the thread that
-// scrapes. A loop's stats() may be read on the loop's own thread only: where that is another one, hand over copies.
-absl::Status AddRuntimeMetrics(Registry& registry, std::function<std::vector<LoopStats>()> read);
+// Adds them to the registry. `read` gives each loop's statistics, always in the
+// same order, and is called on the thread that scrapes. A loop's stats() may be
+// read on the loop's own thread only: where that is another one, hand over
+// copies.
+absl::Status AddRuntimeMetrics(Registry& registry,
+                               std::function<std::vector<LoopStats>()> read);
 
 }  // namespace braid::metrics
 

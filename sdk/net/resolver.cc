@@ -24,19 +24,29 @@ std::optional<uint16_t> NumericPort(const std::string& service) {
 
 }  // namespace
 
-Task<absl::StatusOr<std::vector<SocketAddress>>> Resolve(std::string host, std::string service) {
-  if (host.empty()) co_return absl::InvalidArgumentError("look up a host: its name is empty");
-  if (host.find('\0') != std::string::npos || service.find('\0') != std::string::npos) {
-    co_return absl::InvalidArgumentError("look up a host: there is a zero byte in the name of it or its service");
+Task<absl::StatusOr<std::vector<SocketAddress>>> Resolve(std::string host,
+                                                         std::string service) {
+  if (host.empty())
+    co_return absl::InvalidArgumentError("look up a host: its name is empty");
+  if (host.find('\0') != std::string::npos ||
+      service.find('\0') != std::string::npos) {
+    co_return absl::InvalidArgumentError(
+        "look up a host: there is a zero byte in the name of it or its "
+        "service");
   }
-  if (const std::optional<uint16_t> port = NumericPort(service); port.has_value()) {
-    if (absl::StatusOr<SocketAddress> address = SocketAddress::ParseHost(host, *port); address.ok()) {
+  if (const std::optional<uint16_t> port = NumericPort(service);
+      port.has_value()) {
+    if (absl::StatusOr<SocketAddress> address =
+            SocketAddress::ParseHost(host, *port);
+        address.ok()) {
       co_return std::vector<SocketAddress>{*address};
     }
   }
-  co_return co_await FromCallback<Host::LookupResult>([&](Callback<Host::LookupResult> done) {
-    CurrentBackend().host().Lookup(std::move(host), std::move(service), std::move(done));
-  });
+  co_return co_await FromCallback<Host::LookupResult>(
+      [&](Callback<Host::LookupResult> done) {
+        CurrentBackend().host().Lookup(std::move(host), std::move(service),
+                                       std::move(done));
+      });
 }
 
 }  // namespace braid

@@ -17,17 +17,26 @@ using namespace std::chrono_literals;
 class SlowHost final : public Host {
  public:
   WallTime WallNow() override { return real_->WallNow(); }
-  void Randomize(std::span<std::byte> bytes) override { real_->Randomize(bytes); }
-  std::optional<std::string> Environment(const std::string& name) override { return real_->Environment(name); }
+  void Randomize(std::span<std::byte> bytes) override {
+    real_->Randomize(bytes);
+  }
+  std::optional<std::string> Environment(const std::string& name) override {
+    return real_->Environment(name);
+  }
   void Lookup(std::string name, std::string service, LookupDone done) override {
     asked.push_back(name + " " + service);
     pending.push_back(std::move(done));
   }
-  absl::Status Listen(SignalListener& listener, std::span<const int> signals) override {
+  absl::Status Listen(SignalListener& listener,
+                      std::span<const int> signals) override {
     return real_->Listen(listener, signals);
   }
-  void StopListening(SignalListener& listener) noexcept override { real_->StopListening(listener); }
-  void Redeliver(std::span<const int> signals) noexcept override { real_->Redeliver(signals); }
+  void StopListening(SignalListener& listener) noexcept override {
+    real_->StopListening(listener);
+  }
+  void Redeliver(std::span<const int> signals) noexcept override {
+    real_->Redeliver(signals);
+  }
 
   std::vector<std::string> asked;
   std::vector<LookupDone> pending;
@@ -41,14 +50,16 @@ void RunOnSlowHost(B body) {
   auto host = std::make_shared<SlowHost>();
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeAsioBackend(host);
   ASSERT_TRUE(backend.ok());
-  const absl::Status status =
-      ::braid::Run(**backend, [&]() -> Task<absl::Status> { co_return co_await body(*host); });
+  const absl::Status status = ::braid::Run(
+      **backend,
+      [&]() -> Task<absl::Status> { co_return co_await body(*host); });
   EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST(Resolve, FindsThisMachine) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    const std::vector<SocketAddress> addresses = co_await OrReturn(Resolve("localhost", "80"));
+    const std::vector<SocketAddress> addresses =
+        co_await OrReturn(Resolve("localhost", "80"));
     EXPECT_FALSE(addresses.empty());
     for (const SocketAddress& address : addresses) {
       EXPECT_TRUE(address.is_loopback()) << address.ToString();
@@ -60,8 +71,10 @@ TEST(Resolve, FindsThisMachine) {
 
 TEST(Resolve, NumbersNeedNobody) {
   RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
-    EXPECT_EQ((co_await OrReturn(Resolve("1.2.3.4", "80"))).front().ToString(), "1.2.3.4:80");
-    EXPECT_EQ((co_await OrReturn(Resolve("::1", ""))).front().ToString(), "[::1]:0");
+    EXPECT_EQ((co_await OrReturn(Resolve("1.2.3.4", "80"))).front().ToString(),
+              "1.2.3.4:80");
+    EXPECT_EQ((co_await OrReturn(Resolve("::1", ""))).front().ToString(),
+              "[::1]:0");
     EXPECT_TRUE(host.asked.empty());
     co_return absl::OkStatus();
   });
@@ -69,8 +82,10 @@ TEST(Resolve, NumbersNeedNobody) {
 
 TEST(Resolve, RefusesWhatIsNoName) {
   RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
-    EXPECT_EQ((co_await Resolve("", "80")).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ((co_await Resolve(std::string("a\0b", 3), "80")).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ((co_await Resolve("", "80")).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ((co_await Resolve(std::string("a\0b", 3), "80")).status().code(),
+              absl::StatusCode::kInvalidArgument);
     EXPECT_TRUE(host.asked.empty());
     co_return absl::OkStatus();
   });
@@ -78,21 +93,26 @@ TEST(Resolve, RefusesWhatIsNoName) {
 
 TEST(Resolve, GivesWhatTheHostSays) {
   RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("found", []() -> Task<absl::Status> {
-        EXPECT_EQ((co_await OrReturn(Resolve("a.test", "https"))).size(), 2u);
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("found");
-      group.Start("not found", []() -> Task<void> {
-        EXPECT_TRUE(absl::IsNotFound((co_await Resolve("b.test", "1")).status()));
-      });
-      co_await UntilWaiting("not found");
-      EXPECT_EQ(host.asked, (std::vector<std::string>{"a.test https", "b.test 1"}));
-      host.pending[1](absl::NotFoundError("no"));
-      host.pending[0](std::vector<SocketAddress>{SocketAddress::LoopbackV6(443), SocketAddress::LoopbackV4(443)});
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("found", []() -> Task<absl::Status> {
+            EXPECT_EQ((co_await OrReturn(Resolve("a.test", "https"))).size(),
+                      2u);
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("found");
+          group.Start("not found", []() -> Task<void> {
+            EXPECT_TRUE(
+                absl::IsNotFound((co_await Resolve("b.test", "1")).status()));
+          });
+          co_await UntilWaiting("not found");
+          EXPECT_EQ(host.asked,
+                    (std::vector<std::string>{"a.test https", "b.test 1"}));
+          host.pending[1](absl::NotFoundError("no"));
+          host.pending[0](std::vector<SocketAddress>{
+              SocketAddress::LoopbackV6(443), SocketAddress::LoopbackV4(443)});
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -102,24 +122,28 @@ TEST(Resolve, ACancelledQuestionIsAbandoned) {
     before.Cancel();
     EXPECT_FALSE((co_await before.Run(Resolve("a.test", "1"))).has_value());
     EXPECT_TRUE(host.asked.empty());
-    EXPECT_FALSE((co_await MoveOnAfter(1ms, Resolve("a.test", "1"))).has_value());
+    EXPECT_FALSE(
+        (co_await MoveOnAfter(1ms, Resolve("a.test", "1"))).has_value());
     host.pending[0](absl::NotFoundError("nobody listens"));
     // One that the host forgets, and one whose answer comes with the cancel.
     CancelScope scope;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("forgotten", []() -> Task<void> {
-        EXPECT_TRUE(absl::IsCancelled((co_await Resolve("a.test", "1")).status()));
-      });
-      co_await UntilWaiting("forgotten");
-      group.Start("answered", [&]() -> Task<void> {
-        EXPECT_TRUE((co_await scope.Run(Resolve("a.test", "1"))).has_value());
-      });
-      co_await UntilWaiting("answered");
-      host.pending[2](absl::NotFoundError("x"));
-      scope.Cancel();
-      host.pending.clear();
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("forgotten", []() -> Task<void> {
+            EXPECT_TRUE(
+                absl::IsCancelled((co_await Resolve("a.test", "1")).status()));
+          });
+          co_await UntilWaiting("forgotten");
+          group.Start("answered", [&]() -> Task<void> {
+            EXPECT_TRUE(
+                (co_await scope.Run(Resolve("a.test", "1"))).has_value());
+          });
+          co_await UntilWaiting("answered");
+          host.pending[2](absl::NotFoundError("x"));
+          scope.Cancel();
+          host.pending.clear();
+          co_return co_await group.Join();
+        });
   });
 }
 

@@ -14,19 +14,24 @@ namespace {
 constexpr Duration kAcceptBackoff = std::chrono::milliseconds(100);
 
 // Errors of accept that pass, but not at once.
-bool OutOfResources(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+bool OutOfResources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+         error == ENOMEM;
+}
 
 absl::Status CheckBuffers(int receive_buffer, int send_buffer) {
   if (receive_buffer >= 0 && send_buffer >= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError("TcpOptions: a buffer size is negative; 0 is the system's default");
+  return absl::InvalidArgumentError(
+      "TcpOptions: a buffer size is negative; 0 is the system's default");
 }
 
 }  // namespace
 
 class TcpStream::ConnectOp final : public ConnectOperation {
  public:
-  ConnectOp(Descriptor* descriptor, SocketAddress peer) : ConnectOperation(descriptor, peer) {}
-  absl::Status TakeResult() {
+  ConnectOp(Descriptor* descriptor, SocketAddress peer)
+      : ConnectOperation(descriptor, peer) {}
+  absl::Status TakeResult() noexcept {
     if (error == 0) return absl::OkStatus();
     return ErrnoStatus(error, "connect to " + peer.ToString());
   }
@@ -36,13 +41,15 @@ class TcpListener::AcceptOp final : public AcceptOperation {
  public:
   explicit AcceptOp(Descriptor* descriptor) : AcceptOperation(descriptor) {}
   // No handle and OK: out of resources.
-  absl::StatusOr<IoHandle> TakeResult() {
+  absl::StatusOr<IoHandle> TakeResult() noexcept {
     if (error != 0 && !OutOfResources(error)) return Error("accept");
     return std::move(accepted);
   }
 };
 
-Task<absl::StatusOr<TcpStream>> TcpStream::Connect(SocketAddress peer, TcpOptions options, SocketAddress local) {
+Task<absl::StatusOr<TcpStream>> TcpStream::Connect(SocketAddress peer,
+                                                   TcpOptions options,
+                                                   SocketAddress local) {
   co_await OrReturn(CheckBuffers(options.receive_buffer, options.send_buffer));
   SocketRequest request;
   request.kind = IoKind::kTcpStream;
@@ -52,12 +59,14 @@ Task<absl::StatusOr<TcpStream>> TcpStream::Connect(SocketAddress peer, TcpOption
   request.receive_buffer = options.receive_buffer;
   request.send_buffer = options.send_buffer;
   IoHandle handle = co_await OrReturn(CurrentBackend().Open(request));
-  co_await OrReturn(Operation<ConnectOp, Descriptor*, SocketAddress>(handle.get(), peer));
+  co_await OrReturn(
+      Operation<ConnectOp, Descriptor*, SocketAddress>(handle.get(), peer));
   co_return TcpStream(std::move(handle));
 }
 
 absl::StatusOr<TcpStream> TcpStream::FromFd(int fd) {
-  absl::StatusOr<IoHandle> handle = CurrentBackend().Adopt(fd, IoKind::kTcpStream);
+  absl::StatusOr<IoHandle> handle =
+      CurrentBackend().Adopt(fd, IoKind::kTcpStream);
   if (!handle.ok()) return handle.status();
   return TcpStream(*std::move(handle));
 }
@@ -74,27 +83,37 @@ int TcpStream::native_handle() const {
 
 absl::Status TcpStream::ReceiveOp::Failed() const {
   if (error != 0) return Error("receive");
-  return absl::InvalidArgumentError("receive on " + descriptor().Describe() +
-                                    ": the buffer has no bytes; 0 would mean the end of the stream");
+  return absl::InvalidArgumentError(
+      "receive on " + descriptor().Describe() +
+      ": the buffer has no bytes; 0 would mean the end of the stream");
 }
 
 absl::Status TcpStream::SendOp::Failed() const {
   const std::string what = "send " + std::to_string(data.size()) + " bytes";
   if (error != 0) return Error(what);
-  if (descriptor().broken != 0) return ErrnoStatus(descriptor().broken, what + " on " + descriptor().Describe());
-  if (descriptor().sent_eof) return ClosedError(what + " on " + descriptor().Describe() + ": after SendEof");
-  return BrokenError(what + " on " + descriptor().Describe() + ": " + std::to_string(descriptor().torn) +
-                     " bytes of an earlier send, which was stopped half-way, are missing; close the connection");
+  if (descriptor().broken != 0)
+    return ErrnoStatus(descriptor().broken,
+                       what + " on " + descriptor().Describe());
+  if (descriptor().sent_eof)
+    return ClosedError(what + " on " + descriptor().Describe() +
+                       ": after SendEof");
+  return BrokenError(what + " on " + descriptor().Describe() + ": " +
+                     std::to_string(descriptor().torn) +
+                     " bytes of an earlier send, which was stopped half-way, "
+                     "are missing; close the connection");
 }
 
-absl::Status TcpStream::SendEofOp::TakeResult() {
+absl::Status TcpStream::SendEofOp::TakeResult() noexcept {
   if (error != 0) return Error("end the sending side");
   descriptor().sent_eof = true;
   return absl::OkStatus();
 }
 
-absl::StatusOr<TcpListener> TcpListener::Bind(const SocketAddress& address, const TcpListenOptions& options) {
-  if (absl::Status status = CheckBuffers(options.stream.receive_buffer, options.stream.send_buffer); !status.ok()) {
+absl::StatusOr<TcpListener> TcpListener::Bind(const SocketAddress& address,
+                                              const TcpListenOptions& options) {
+  if (absl::Status status = CheckBuffers(options.stream.receive_buffer,
+                                         options.stream.send_buffer);
+      !status.ok()) {
     return status;
   }
   SocketRequest request;
@@ -111,22 +130,26 @@ absl::StatusOr<TcpListener> TcpListener::Bind(const SocketAddress& address, cons
   return TcpListener(*std::move(handle));
 }
 
-absl::StatusOr<TcpListener> TcpListener::Bind(std::string_view address, const TcpListenOptions& options) {
+absl::StatusOr<TcpListener> TcpListener::Bind(std::string_view address,
+                                              const TcpListenOptions& options) {
   absl::StatusOr<SocketAddress> parsed = SocketAddress::Parse(address);
   if (!parsed.ok()) return parsed.status();
   return Bind(*parsed, options);
 }
 
 absl::StatusOr<TcpListener> TcpListener::FromFd(int fd) {
-  absl::StatusOr<IoHandle> handle = CurrentBackend().Adopt(fd, IoKind::kTcpListener);
+  absl::StatusOr<IoHandle> handle =
+      CurrentBackend().Adopt(fd, IoKind::kTcpListener);
   if (!handle.ok()) return handle.status();
   return TcpListener(*std::move(handle));
 }
 
 Task<absl::StatusOr<TcpStream>> TcpListener::Accept() {
-  const DescriptorRef descriptor(handle_.Use());  // the listener may go meanwhile
+  const DescriptorRef descriptor(
+      handle_.Use());  // the listener may go meanwhile
   for (;;) {
-    IoHandle accepted = co_await OrReturn(Operation<AcceptOp, Descriptor*>(descriptor.get()));
+    IoHandle accepted =
+        co_await OrReturn(Operation<AcceptOp, Descriptor*>(descriptor.get()));
     if (accepted.get() != nullptr) co_return TcpStream(std::move(accepted));
     ++backoffs_;
     co_await SleepFor(kAcceptBackoff);

@@ -25,15 +25,19 @@ struct Ends {
 };
 
 Task<absl::StatusOr<Ends>> Connected(TcpOptions options = {}) {
-  TcpListener listener = co_await OrReturn(TcpListener::Bind(kLoopback, {.stream = options}));
-  auto ends = co_await OrReturn(AllOf(TcpStream::Connect(listener.local_address(), options), listener.Accept()));
+  TcpListener listener =
+      co_await OrReturn(TcpListener::Bind(kLoopback, {.stream = options}));
+  auto ends = co_await OrReturn(
+      AllOf(TcpStream::Connect(listener.local_address(), options),
+            listener.Accept()));
   co_return Ends{std::move(std::get<0>(ends)), std::move(std::get<1>(ends))};
 }
 
 Task<absl::StatusOr<std::string>> ReceiveAll(TcpStream* stream) {
   std::string all;
   std::array<char, 1000> buffer;
-  while (size_t size = co_await OrReturn(stream->Receive(buffer))) all.append(buffer.data(), size);
+  while (size_t size = co_await OrReturn(stream->Receive(buffer)))
+    all.append(buffer.data(), size);
   co_return all;
 }
 
@@ -46,7 +50,9 @@ Task<absl::StatusOr<std::string>> ReceiveSome(TcpStream* stream) {
 // Makes the close of `stream` a reset.
 void CloseWithReset(TcpStream& stream) {
   const linger abort = {.l_onoff = 1, .l_linger = 0};
-  ASSERT_EQ(::setsockopt(stream.native_handle(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort), 0);
+  ASSERT_EQ(::setsockopt(stream.native_handle(), SOL_SOCKET, SO_LINGER, &abort,
+                         sizeof abort),
+            0);
   TcpStream gone = std::move(stream);
 }
 
@@ -83,21 +89,23 @@ TEST(Tcp, TheEndOfTheStreamIsNotAnError) {
   });
 }
 
-// A short read is taken for an empty socket; that the end came with the bytes must not be missed then.
+// A short read is taken for an empty socket; that the end came with the bytes
+// must not be missed then.
 TEST(Tcp, AnEndThatComesWithTheLastBytesIsNoticed) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     for (int i = 0; i < 200; ++i) {
       Ends ends = co_await OrReturn(Connected());
-      co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-        group.Start("reader", [&]() -> Task<absl::Status> {
-          EXPECT_EQ(co_await OrReturn(ReceiveAll(&ends.server)), "bytes");
-          co_return absl::OkStatus();
-        });
-        co_await UntilWaiting("reader");
-        co_await OrReturn(ends.client.Send("bytes"));
-        co_await ends.client.Close();
-        co_return co_await FailAfter(10s, group.Join());
-      }));
+      co_await OrReturn(
+          WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+            group.Start("reader", [&]() -> Task<absl::Status> {
+              EXPECT_EQ(co_await OrReturn(ReceiveAll(&ends.server)), "bytes");
+              co_return absl::OkStatus();
+            });
+            co_await UntilWaiting("reader");
+            co_await OrReturn(ends.client.Send("bytes"));
+            co_await ends.client.Close();
+            co_return co_await FailAfter(10s, group.Join());
+          }));
     }
     co_return absl::OkStatus();
   });
@@ -107,20 +115,22 @@ TEST(Tcp, AnEndThatComesWithTheLastBytesIsNoticed) {
 TEST(Tcp, BytesBehindUrgentDataAreNotLeftBehind) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      std::string got;
-      group.Start("reader", [&]() -> Task<absl::Status> {
-        while (got.size() < 8) got += co_await OrReturn(ReceiveSome(&ends.server));
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("reader");
-      co_await OrReturn(ends.client.Send("left"));
-      EXPECT_EQ(::send(ends.client.native_handle(), "!", 1, MSG_OOB), 1);
-      co_await OrReturn(ends.client.Send("over"));
-      co_await OrReturn(FailAfter(10s, group.Join()));
-      EXPECT_EQ(got, "leftover");
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          std::string got;
+          group.Start("reader", [&]() -> Task<absl::Status> {
+            while (got.size() < 8)
+              got += co_await OrReturn(ReceiveSome(&ends.server));
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("reader");
+          co_await OrReturn(ends.client.Send("left"));
+          EXPECT_EQ(::send(ends.client.native_handle(), "!", 1, MSG_OOB), 1);
+          co_await OrReturn(ends.client.Send("over"));
+          co_await OrReturn(FailAfter(10s, group.Join()));
+          EXPECT_EQ(got, "leftover");
+          co_return absl::OkStatus();
+        });
   });
 }
 
@@ -128,21 +138,24 @@ TEST(Tcp, SendsMoreThanTheKernelHoldsAtATime) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
     const std::string plenty = Plenty();
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("sender", [&]() -> Task<absl::Status> {
-        co_await OrReturn(ends.client.Send(plenty));
-        co_return co_await ends.client.SendEof();
-      });
-      std::vector<char> buffer(100'000);
-      size_t received = 0;
-      while (size_t size = co_await OrReturn(ends.server.Receive(buffer))) received += size;
-      EXPECT_EQ(received, plenty.size());
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("sender", [&]() -> Task<absl::Status> {
+            co_await OrReturn(ends.client.Send(plenty));
+            co_return co_await ends.client.SendEof();
+          });
+          std::vector<char> buffer(100'000);
+          size_t received = 0;
+          while (size_t size = co_await OrReturn(ends.server.Receive(buffer)))
+            received += size;
+          EXPECT_EQ(received, plenty.size());
+          co_return co_await group.Join();
+        });
   });
 }
 
-// One of the two backends of AnyIO reads on its own, 100 MB of it (D9 of the list of what to agree on).
+// One of the two backends of AnyIO reads on its own, 100 MB of it (D9 of the
+// list of what to agree on).
 TEST(Tcp, APeerThatNobodyReadsIsHeldBack) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
@@ -164,27 +177,33 @@ TEST(Tcp, ASendThatIsStoppedHalfWayTearsTheStream) {
     Ends ends = co_await OrReturn(Connected());
     const std::string plenty = Plenty();
     CancelScope scope;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("sender", [&]() -> Task<void> {
-        EXPECT_FALSE((co_await scope.Run(ends.client.Send(plenty))).has_value());
-      });
-      co_await UntilWaiting("sender");
-      scope.Cancel();
-      co_await OrReturn(group.Join());
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("sender", [&]() -> Task<void> {
+            EXPECT_FALSE(
+                (co_await scope.Run(ends.client.Send(plenty))).has_value());
+          });
+          co_await UntilWaiting("sender");
+          scope.Cancel();
+          co_await OrReturn(group.Join());
 
-      const absl::Status status = co_await ends.client.Send("more");
-      EXPECT_TRUE(IsBroken(status)) << status;
-      EXPECT_TRUE(IsBroken(co_await ends.client.Send("more")));
-      // What it says is what is missing.
-      co_await OrReturn(ends.server.Send("still heard"));
-      EXPECT_EQ(co_await OrReturn(ReceiveSome(&ends.client)), "still heard");
-      co_await ends.client.Close();
-      const size_t received = (co_await OrReturn(ReceiveAll(&ends.server))).size();
-      EXPECT_GT(received, 0u);
-      EXPECT_NE(status.message().find(std::to_string(plenty.size() - received) + " bytes"), std::string::npos)
-          << status << " after " << received;
-      co_return absl::OkStatus();
-    });
+          const absl::Status status = co_await ends.client.Send("more");
+          EXPECT_TRUE(IsBroken(status)) << status;
+          EXPECT_TRUE(IsBroken(co_await ends.client.Send("more")));
+          // What it says is what is missing.
+          co_await OrReturn(ends.server.Send("still heard"));
+          EXPECT_EQ(co_await OrReturn(ReceiveSome(&ends.client)),
+                    "still heard");
+          co_await ends.client.Close();
+          const size_t received =
+              (co_await OrReturn(ReceiveAll(&ends.server))).size();
+          EXPECT_GT(received, 0u);
+          EXPECT_NE(status.message().find(
+                        std::to_string(plenty.size() - received) + " bytes"),
+                    std::string::npos)
+              << status << " after " << received;
+          co_return absl::OkStatus();
+        });
   });
 }
 
@@ -196,31 +215,37 @@ TEST(Tcp, ASendThatIsStoppedBeforeItBeganTearsNothing) {
     EXPECT_FALSE((co_await scope.Run(ends.client.Send("never"))).has_value());
     // Nor one that waited, but of which nothing went out.
     const std::string plenty = Plenty();
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      size_t filled = 0;
-      while (const ssize_t more = ::send(ends.client.native_handle(), plenty.data(), plenty.size(), MSG_DONTWAIT)) {
-        if (more < 0) break;
-        filled += static_cast<size_t>(more);
-      }
-      CancelScope waiting;
-      group.Start("sender", [&]() -> Task<void> {
-        EXPECT_FALSE((co_await waiting.Run(ends.client.Send("never"))).has_value());
-      });
-      co_await UntilWaiting("sender");
-      waiting.Cancel();
-      co_await OrReturn(group.Join());
-      group.Start("receiver", [&]() -> Task<absl::Status> {
-        EXPECT_EQ((co_await OrReturn(ReceiveAll(&ends.server))).size(), filled + 4);
-        co_return absl::OkStatus();
-      });
-      co_await OrReturn(ends.client.Send("sent"));
-      co_await OrReturn(ends.client.SendEof());
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          size_t filled = 0;
+          while (const ssize_t more =
+                     ::send(ends.client.native_handle(), plenty.data(),
+                            plenty.size(), MSG_DONTWAIT)) {
+            if (more < 0) break;
+            filled += static_cast<size_t>(more);
+          }
+          CancelScope waiting;
+          group.Start("sender", [&]() -> Task<void> {
+            EXPECT_FALSE(
+                (co_await waiting.Run(ends.client.Send("never"))).has_value());
+          });
+          co_await UntilWaiting("sender");
+          waiting.Cancel();
+          co_await OrReturn(group.Join());
+          group.Start("receiver", [&]() -> Task<absl::Status> {
+            EXPECT_EQ((co_await OrReturn(ReceiveAll(&ends.server))).size(),
+                      filled + 4);
+            co_return absl::OkStatus();
+          });
+          co_await OrReturn(ends.client.Send("sent"));
+          co_await OrReturn(ends.client.SendEof());
+          co_return co_await group.Join();
+        });
   });
 }
 
-// One of the two backends of AnyIO says so once, and then takes it for an end in good order (D11).
+// One of the two backends of AnyIO says so once, and then takes it for an end
+// in good order (D11).
 TEST(Tcp, AResetStaysAReset) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
@@ -230,7 +255,9 @@ TEST(Tcp, AResetStaysAReset) {
     for (int i = 0; i < 3; ++i) {
       const absl::Status status = (co_await ReceiveSome(&ends.server)).status();
       EXPECT_TRUE(IsBroken(status)) << status;
-      EXPECT_NE(status.message().find(ends.server.peer_address().ToString()), std::string::npos) << status;
+      EXPECT_NE(status.message().find(ends.server.peer_address().ToString()),
+                std::string::npos)
+          << status;
     }
     EXPECT_TRUE(IsBroken(co_await ends.server.Send("x")));
     co_return absl::OkStatus();
@@ -245,7 +272,8 @@ TEST(Tcp, AResetThatASendMeetsIsOneForReceivingToo) {
     while (status.ok()) status = co_await ends.server.Send("x");
     EXPECT_TRUE(IsBroken(status)) << status;
     EXPECT_TRUE(IsBroken(co_await ends.server.Send("x")));
-    const absl::StatusOr<std::string> received = co_await ReceiveSome(&ends.server);
+    const absl::StatusOr<std::string> received =
+        co_await ReceiveSome(&ends.server);
     EXPECT_TRUE(IsBroken(received.status())) << received.status();
     co_return absl::OkStatus();
   });
@@ -254,22 +282,25 @@ TEST(Tcp, AResetThatASendMeetsIsOneForReceivingToo) {
 TEST(Tcp, AReaderThatWaitsIsToldOfAReset) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("reader", [&]() -> Task<void> {
-        EXPECT_TRUE(IsBroken((co_await ReceiveSome(&ends.server)).status()));
-      });
-      co_await UntilWaiting("reader");
-      CloseWithReset(ends.client);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("reader", [&]() -> Task<void> {
+            EXPECT_TRUE(
+                IsBroken((co_await ReceiveSome(&ends.server)).status()));
+          });
+          co_await UntilWaiting("reader");
+          CloseWithReset(ends.client);
+          co_return co_await group.Join();
+        });
   });
 }
 
 TEST(Tcp, ABufferOfNoBytesIsRefused) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
-    EXPECT_EQ((co_await ends.client.Receive(std::span<std::byte>())).status().code(),
-              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(
+        (co_await ends.client.Receive(std::span<std::byte>())).status().code(),
+        absl::StatusCode::kInvalidArgument);
     co_return absl::OkStatus();
   });
 }
@@ -303,21 +334,25 @@ TEST(Tcp, LentChunksAreBackPressure) {
       lent.push_back(co_await OrReturn(ends.server.ReceiveChunk()));
     }
     co_await OrReturn(ends.client.Send("fifth"));
-    // It waits, whether the bytes have been noticed or not; can be cancelled; and takes nothing then.
-    EXPECT_FALSE((co_await MoveOnAfter(1ms, ends.server.ReceiveChunk())).has_value());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      std::string fifth;
-      group.Start("fifth", [&]() -> Task<absl::Status> {
-        fifth = std::string((co_await OrReturn(ends.server.ReceiveChunk())).text());
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("fifth");
-      EXPECT_EQ(fifth, "");
-      lent.pop_back();
-      co_await OrReturn(group.Join());
-      EXPECT_EQ(fifth, "fifth");
-      co_return absl::OkStatus();
-    });
+    // It waits, whether the bytes have been noticed or not; can be cancelled;
+    // and takes nothing then.
+    EXPECT_FALSE(
+        (co_await MoveOnAfter(1ms, ends.server.ReceiveChunk())).has_value());
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          std::string fifth;
+          group.Start("fifth", [&]() -> Task<absl::Status> {
+            fifth = std::string(
+                (co_await OrReturn(ends.server.ReceiveChunk())).text());
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("fifth");
+          EXPECT_EQ(fifth, "");
+          lent.pop_back();
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(fifth, "fifth");
+          co_return absl::OkStatus();
+        });
   });
 }
 
@@ -332,7 +367,8 @@ TEST(Tcp, SaysThatAConnectionIsRefused) {
     }
     const absl::Status status = (co_await TcpStream::Connect(nobody)).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
-    EXPECT_NE(status.message().find(nobody.ToString()), std::string::npos) << status;
+    EXPECT_NE(status.message().find(nobody.ToString()), std::string::npos)
+        << status;
     co_return absl::OkStatus();
   });
 }
@@ -340,11 +376,13 @@ TEST(Tcp, SaysThatAConnectionIsRefused) {
 TEST(Tcp, AConnectThatIsCancelledLeavesNothingBehind) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     // A backlog that is full lets further connects wait.
-    TcpListener listener = co_await OrReturn(TcpListener::Bind(kLoopback, {.backlog = 1}));
+    TcpListener listener =
+        co_await OrReturn(TcpListener::Bind(kLoopback, {.backlog = 1}));
     std::vector<TcpStream> waiting;
     int stopped = 0;
     while (stopped == 0 && waiting.size() < 10) {
-      auto connected = co_await MoveOnAfter(20ms, TcpStream::Connect(listener.local_address()));
+      auto connected = co_await MoveOnAfter(
+          20ms, TcpStream::Connect(listener.local_address()));
       if (connected.has_value()) {
         waiting.push_back(co_await OrReturn(*std::move(connected)));
       } else {
@@ -354,7 +392,9 @@ TEST(Tcp, AConnectThatIsCancelledLeavesNothingBehind) {
     EXPECT_EQ(stopped, 1);
     CancelScope before;
     before.Cancel();
-    EXPECT_FALSE((co_await before.Run(TcpStream::Connect(listener.local_address()))).has_value());
+    EXPECT_FALSE(
+        (co_await before.Run(TcpStream::Connect(listener.local_address())))
+            .has_value());
     co_return absl::OkStatus();  // the descriptors are counted
   });
 }
@@ -363,16 +403,18 @@ TEST(Tcp, ACancelledAcceptTakesNoConnection) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     TcpListener listener = co_await OrReturn(TcpListener::Bind(kLoopback));
     CancelScope waiting;
-    co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("acceptor", [&]() -> Task<void> {
-        EXPECT_FALSE((co_await waiting.Run(listener.Accept())).has_value());
-      });
-      co_await UntilWaiting("acceptor");
-      waiting.Cancel("once");
-      waiting.Cancel("twice");
-      co_return co_await group.Join();
-    }));
-    TcpStream client = co_await OrReturn(TcpStream::Connect(listener.local_address()));
+    co_await OrReturn(
+        WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("acceptor", [&]() -> Task<void> {
+            EXPECT_FALSE((co_await waiting.Run(listener.Accept())).has_value());
+          });
+          co_await UntilWaiting("acceptor");
+          waiting.Cancel("once");
+          waiting.Cancel("twice");
+          co_return co_await group.Join();
+        }));
+    TcpStream client =
+        co_await OrReturn(TcpStream::Connect(listener.local_address()));
     CancelScope before;
     before.Cancel();
     EXPECT_FALSE((co_await before.Run(listener.Accept())).has_value());
@@ -384,42 +426,52 @@ TEST(Tcp, ACancelledAcceptTakesNoConnection) {
 
 TEST(Tcp, CloseWakesWhoWaits) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    std::optional<TcpListener> listener = co_await OrReturn(TcpListener::Bind(kLoopback));
+    std::optional<TcpListener> listener =
+        co_await OrReturn(TcpListener::Bind(kLoopback));
     Ends ends = co_await OrReturn(Connected());
     const std::string plenty = Plenty();
     const SocketAddress address = listener->local_address();
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("acceptor", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed((co_await listener->Accept()).status()));
-      });
-      group.Start("reader", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed((co_await ReceiveSome(&ends.client)).status()));
-      });
-      group.Start("writer", [&]() -> Task<void> { EXPECT_TRUE(IsClosed(co_await ends.client.Send(plenty))); });
-      for (const char* name : {"acceptor", "reader", "writer"}) co_await UntilWaiting(name);
-      std::array<char, 1> buffer;
-      EXPECT_TRUE(IsBusy((co_await ends.client.Receive(buffer)).status()));
-      EXPECT_TRUE(IsBusy(co_await ends.client.Send("x")));
-      EXPECT_TRUE(IsBusy((co_await listener->Accept()).status()));
-      co_await ends.client.Close();
-      co_await ends.client.Close();
-      listener.reset();
-      co_await OrReturn(group.Join());
-      EXPECT_TRUE(IsClosed(co_await ends.client.Send("x")));
-      EXPECT_TRUE(IsClosed(co_await ends.client.SendEof()));
-      EXPECT_TRUE(TcpListener::Bind(address).ok());
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("acceptor", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed((co_await listener->Accept()).status()));
+          });
+          group.Start("reader", [&]() -> Task<void> {
+            EXPECT_TRUE(
+                IsClosed((co_await ReceiveSome(&ends.client)).status()));
+          });
+          group.Start("writer", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed(co_await ends.client.Send(plenty)));
+          });
+          for (const char* name : {"acceptor", "reader", "writer"})
+            co_await UntilWaiting(name);
+          std::array<char, 1> buffer;
+          EXPECT_TRUE(IsBusy((co_await ends.client.Receive(buffer)).status()));
+          EXPECT_TRUE(IsBusy(co_await ends.client.Send("x")));
+          EXPECT_TRUE(IsBusy((co_await listener->Accept()).status()));
+          co_await ends.client.Close();
+          co_await ends.client.Close();
+          listener.reset();
+          co_await OrReturn(group.Join());
+          EXPECT_TRUE(IsClosed(co_await ends.client.Send("x")));
+          EXPECT_TRUE(IsClosed(co_await ends.client.SendEof()));
+          EXPECT_TRUE(TcpListener::Bind(address).ok());
+          co_return absl::OkStatus();
+        });
   });
 }
 
 TEST(Tcp, SaysWhichPortIsTaken) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     TcpListener listener = co_await OrReturn(TcpListener::Bind(kLoopback));
-    const absl::Status status = TcpListener::Bind(listener.local_address()).status();
+    const absl::Status status =
+        TcpListener::Bind(listener.local_address()).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
-    EXPECT_NE(status.message().find(listener.local_address().ToString()), std::string::npos) << status;
-    EXPECT_EQ(TcpListener::Bind("nowhere").status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find(listener.local_address().ToString()),
+              std::string::npos)
+        << status;
+    EXPECT_EQ(TcpListener::Bind("nowhere").status().code(),
+              absl::StatusCode::kInvalidArgument);
     co_return absl::OkStatus();
   });
 }
@@ -430,38 +482,40 @@ TEST(Tcp, ManyConnectionsAtOnce) {
     TcpListener listener = co_await OrReturn(TcpListener::Bind(kLoopback));
     const SocketAddress address = listener.local_address();
     int echoed = 0;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("server", [&]() -> Task<absl::Status> {
-        for (int i = 0; i < kConnections; ++i) {
-          group.Start(
-              "connection",
-              [](TcpStream stream) -> Task<absl::Status> {
-                for (;;) {
-                  Chunk chunk = co_await OrReturn(stream.ReceiveChunk());
-                  if (chunk.empty()) co_return absl::OkStatus();
-                  co_await OrReturn(stream.Send(chunk));
-                }
-              },
-              co_await OrReturn(listener.Accept()));
-        }
-        co_return absl::OkStatus();
-      });
-      for (int i = 0; i < kConnections; ++i) {
-        group.Start("client", [&, i]() -> Task<absl::Status> {
-          TcpStream stream = co_await OrReturn(TcpStream::Connect(address));
-          for (int round = 0; round < 5; ++round) {
-            const std::string text = std::to_string(i) + ":" + std::to_string(round);
-            co_await OrReturn(stream.Send(text));
-            EXPECT_EQ(co_await OrReturn(ReceiveSome(&stream)), text);
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("server", [&]() -> Task<absl::Status> {
+            for (int i = 0; i < kConnections; ++i) {
+              group.Start(
+                  "connection",
+                  [](TcpStream stream) -> Task<absl::Status> {
+                    for (;;) {
+                      Chunk chunk = co_await OrReturn(stream.ReceiveChunk());
+                      if (chunk.empty()) co_return absl::OkStatus();
+                      co_await OrReturn(stream.Send(chunk));
+                    }
+                  },
+                  co_await OrReturn(listener.Accept()));
+            }
+            co_return absl::OkStatus();
+          });
+          for (int i = 0; i < kConnections; ++i) {
+            group.Start("client", [&, i]() -> Task<absl::Status> {
+              TcpStream stream = co_await OrReturn(TcpStream::Connect(address));
+              for (int round = 0; round < 5; ++round) {
+                const std::string text =
+                    std::to_string(i) + ":" + std::to_string(round);
+                co_await OrReturn(stream.Send(text));
+                EXPECT_EQ(co_await OrReturn(ReceiveSome(&stream)), text);
+              }
+              ++echoed;
+              co_return absl::OkStatus();
+            });
           }
-          ++echoed;
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(echoed, kConnections);
           co_return absl::OkStatus();
         });
-      }
-      co_await OrReturn(group.Join());
-      EXPECT_EQ(echoed, kConnections);
-      co_return absl::OkStatus();
-    });
   });
 }
 
@@ -470,41 +524,48 @@ TEST(Tcp, ReadsThatAreCancelledLoseNoByte) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
     constexpr int kNumbers = 5000;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("sender", [&]() -> Task<absl::Status> {
-        for (int i = 0; i < kNumbers; ++i) {
-          co_await OrReturn(ends.client.Send(std::to_string(i) + " "));
-          if (i % 7 == 0) co_await SleepFor(std::chrono::microseconds(i % 50));
-        }
-        co_return co_await ends.client.SendEof();
-      });
-      std::string expected;
-      for (int i = 0; i < kNumbers; ++i) expected += std::to_string(i) + " ";
-      std::string got;
-      int stopped = 0;
-      std::array<char, 100> buffer;
-      for (int round = 0;; ++round) {
-        auto size = co_await MoveOnAfter(std::chrono::microseconds(round % 20), ends.server.Receive(buffer));
-        if (!size.has_value()) {
-          ++stopped;
-          continue;
-        }
-        const size_t count = co_await OrReturn(*std::move(size));
-        if (count == 0) break;
-        got.append(buffer.data(), count);
-      }
-      EXPECT_EQ(got, expected);
-      EXPECT_GT(stopped, 0);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("sender", [&]() -> Task<absl::Status> {
+            for (int i = 0; i < kNumbers; ++i) {
+              co_await OrReturn(ends.client.Send(std::to_string(i) + " "));
+              if (i % 7 == 0)
+                co_await SleepFor(std::chrono::microseconds(i % 50));
+            }
+            co_return co_await ends.client.SendEof();
+          });
+          std::string expected;
+          for (int i = 0; i < kNumbers; ++i)
+            expected += std::to_string(i) + " ";
+          std::string got;
+          int stopped = 0;
+          std::array<char, 100> buffer;
+          for (int round = 0;; ++round) {
+            auto size =
+                co_await MoveOnAfter(std::chrono::microseconds(round % 20),
+                                     ends.server.Receive(buffer));
+            if (!size.has_value()) {
+              ++stopped;
+              continue;
+            }
+            const size_t count = co_await OrReturn(*std::move(size));
+            if (count == 0) break;
+            got.append(buffer.data(), count);
+          }
+          EXPECT_EQ(got, expected);
+          EXPECT_GT(stopped, 0);
+          co_return co_await group.Join();
+        });
   });
 }
 
 TEST(Tcp, TakesOverSocketsOfTheSystem) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    EXPECT_EQ(TcpListener::FromFd(fd).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(TcpStream::FromFd(fd).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(TcpListener::FromFd(fd).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(TcpStream::FromFd(fd).status().code(),
+              absl::StatusCode::kInvalidArgument);
     const SocketAddress loopback = SocketAddress::LoopbackV4(0);
     EXPECT_EQ(::bind(fd, loopback.raw(), loopback.size()), 0);
     EXPECT_EQ(::listen(fd, 5), 0);

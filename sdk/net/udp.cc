@@ -21,17 +21,23 @@ SocketRequest RequestOf(const UdpOptions& options) {
 
 absl::Status CheckOptions(const UdpOptions& options) {
   if (options.batch_size < 1 || options.batch_size > kLargestBatch) {
-    return absl::InvalidArgumentError("UdpOptions.batch_size is " + std::to_string(options.batch_size) +
-                                      "; it is 1 to " + std::to_string(kLargestBatch));
+    return absl::InvalidArgumentError(
+        "UdpOptions.batch_size is " + std::to_string(options.batch_size) +
+        "; it is 1 to " + std::to_string(kLargestBatch));
   }
-  if (options.batch_datagram_size < 1 || options.batch_datagram_size > DatagramBuffer::kLargestDatagram) {
-    return absl::InvalidArgumentError("UdpOptions.batch_datagram_size is " +
-                                      std::to_string(options.batch_datagram_size) + "; it is 1 to " +
-                                      std::to_string(DatagramBuffer::kLargestDatagram));
+  if (options.batch_datagram_size < 1 ||
+      options.batch_datagram_size > DatagramBuffer::kLargestDatagram) {
+    return absl::InvalidArgumentError(
+        "UdpOptions.batch_datagram_size is " +
+        std::to_string(options.batch_datagram_size) + "; it is 1 to " +
+        std::to_string(DatagramBuffer::kLargestDatagram));
   }
-  if (options.max_batches < 1) return absl::InvalidArgumentError("UdpOptions.max_batches is 0; it is at least 1");
+  if (options.max_batches < 1)
+    return absl::InvalidArgumentError(
+        "UdpOptions.max_batches is 0; it is at least 1");
   if (options.receive_buffer < 0 || options.send_buffer < 0) {
-    return absl::InvalidArgumentError("UdpOptions: a buffer size is negative; 0 is the system's default");
+    return absl::InvalidArgumentError(
+        "UdpOptions: a buffer size is negative; 0 is the system's default");
   }
   return absl::OkStatus();
 }
@@ -53,12 +59,14 @@ void DatagramBatch::Return() noexcept {
   descriptor_->backend().Replenish(*descriptor_);
 }
 
-UdpSocket::UdpSocket(IoHandle handle, const UdpOptions& options) : handle_(std::move(handle)) {
-  handle_.get()->slab =
-      std::make_unique<detail::DatagramSlab>(options.batch_size, options.batch_datagram_size, options.max_batches);
+UdpSocket::UdpSocket(IoHandle handle, const UdpOptions& options)
+    : handle_(std::move(handle)) {
+  handle_.get()->slab = std::make_unique<detail::DatagramSlab>(
+      options.batch_size, options.batch_datagram_size, options.max_batches);
 }
 
-absl::StatusOr<UdpSocket> UdpSocket::Bind(const SocketAddress& address, const UdpOptions& options) {
+absl::StatusOr<UdpSocket> UdpSocket::Bind(const SocketAddress& address,
+                                          const UdpOptions& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   SocketRequest request = RequestOf(options);
   request.bind = address;
@@ -67,13 +75,15 @@ absl::StatusOr<UdpSocket> UdpSocket::Bind(const SocketAddress& address, const Ud
   return UdpSocket(*std::move(handle), options);
 }
 
-absl::StatusOr<UdpSocket> UdpSocket::Bind(std::string_view address, const UdpOptions& options) {
+absl::StatusOr<UdpSocket> UdpSocket::Bind(std::string_view address,
+                                          const UdpOptions& options) {
   absl::StatusOr<SocketAddress> parsed = SocketAddress::Parse(address);
   if (!parsed.ok()) return parsed.status();
   return Bind(*parsed, options);
 }
 
-absl::StatusOr<UdpSocket> UdpSocket::Connect(const SocketAddress& peer, const UdpOptions& options,
+absl::StatusOr<UdpSocket> UdpSocket::Connect(const SocketAddress& peer,
+                                             const UdpOptions& options,
                                              const SocketAddress& local) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   SocketRequest request = RequestOf(options);
@@ -84,7 +94,8 @@ absl::StatusOr<UdpSocket> UdpSocket::Connect(const SocketAddress& peer, const Ud
   return UdpSocket(*std::move(handle), options);
 }
 
-absl::StatusOr<UdpSocket> UdpSocket::Connect(std::string_view peer, const UdpOptions& options) {
+absl::StatusOr<UdpSocket> UdpSocket::Connect(std::string_view peer,
+                                             const UdpOptions& options) {
   absl::StatusOr<SocketAddress> parsed = SocketAddress::Parse(peer);
   if (!parsed.ok()) return parsed.status();
   return Connect(*parsed, options);
@@ -108,7 +119,8 @@ int UdpSocket::native_handle() const {
 }
 
 absl::Status UdpSocket::SendOp::Failed() const {
-  return Error("send " + std::to_string(data.size()) + " bytes" + (peer.empty() ? "" : " to " + peer.ToString()));
+  return Error("send " + std::to_string(data.size()) + " bytes" +
+               (peer.empty() ? "" : " to " + peer.ToString()));
 }
 
 absl::Status UdpSocket::SendBatchOp::Failed() const {

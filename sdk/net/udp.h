@@ -7,16 +7,20 @@
 //     co_await OrReturn(socket.Reply(d, d.data));
 //   }
 //
-// A datagram is received whole or not at all; an empty one is a datagram; one that is longer than the buffer is cut, and
-// says so. What the kernel throws away because the receive buffer is full is counted (Info().kernel_drops).
+// A datagram is received whole or not at all; an empty one is a datagram; one
+// that is longer than the buffer is cut, and says so. What the kernel throws
+// away because the receive buffer is full is counted (Info().kernel_drops).
 //
 // For all awaitables here:
-//   - Each is atomic: completed, it happened, and its result is delivered; stopped, it did not, and no datagram is lost.
+//   - Each is atomic: completed, it happened, and its result is delivered;
+//     stopped, it did not, and no datagram is lost.
 //   - One task at a time receives, and one sends: another gets Busy (IsBusy).
-//   - The socket must stay where it is until the await is over, or be closed first; buffers belong to the operation until
-//     then.
-//   - After Close, and if the socket goes meanwhile: Closed (IsClosed). That the peer of a *connected* socket refuses
-//     datagrams (ICMP port unreachable) is an error of a later call, UNAVAILABLE, and passes: the socket is still good.
+//   - The socket must stay where it is until the await is over, or be closed
+//     first; buffers belong to the operation until then.
+//   - After Close, and if the socket goes meanwhile: Closed (IsClosed). That
+//     the peer of a *connected* socket refuses datagrams (ICMP port
+//     unreachable) is an error of a later call, UNAVAILABLE, and passes: the
+//     socket is still good.
 //
 // Threads: the loop's.
 
@@ -40,26 +44,31 @@
 namespace braid {
 
 struct UdpOptions {
-  // Lets several sockets, mostly of several shards, bind the same address; the kernel spreads the senders over them.
+  // Lets several sockets, mostly of several shards, bind the same address; the
+  // kernel spreads the senders over them.
   bool reuse_port = false;
   // An IPv6 socket that leaves IPv4 to others.
   bool v6_only = false;
-  // Bytes; 0: the system's default. The kernel counts a small datagram as about 700 bytes, and gives at most
-  // net.core.rmem_max to the unprivileged: see Info() for what it gave.
+  // Bytes; 0: the system's default. The kernel counts a small datagram as about
+  // 700 bytes, and gives at most net.core.rmem_max to the unprivileged: see
+  // Info() for what it gave.
   int receive_buffer = 0;
   int send_buffer = 0;
-  // Of ReceiveBatch: datagrams per batch (at most 64), the room for each, and how many batches may be lent at a time.
+  // Of ReceiveBatch: datagrams per batch (at most 64), the room for each, and
+  // how many batches may be lent at a time.
   size_t batch_size = 64;
   size_t batch_datagram_size = 2048;
   size_t max_batches = 4;
 };
 
-// A place on the heap for one datagram of any size. Only what is used becomes memory.
+// A place on the heap for one datagram of any size. Only what is used becomes
+// memory.
 class DatagramBuffer {
  public:
   static constexpr size_t kLargestDatagram = 65535;
   explicit DatagramBuffer(size_t size = kLargestDatagram)
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)), size_(size) {}
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
+        size_(size) {}
 
   std::byte* begin() const { return bytes_.get(); }
   std::byte* end() const { return bytes_.get() + size_; }
@@ -71,8 +80,9 @@ class DatagramBuffer {
   size_t size_;
 };
 
-// Datagrams that were received together, in memory that belongs to the socket and goes back to it when this goes.
-// Move-only. It may outlive the socket, not the backend. Threads: the loop's.
+// Datagrams that were received together, in memory that belongs to the socket
+// and goes back to it when this goes. Move-only. It may outlive the socket, not
+// the backend. Threads: the loop's.
 class DatagramBatch {
  public:
   DatagramBatch(DatagramBatch&&) noexcept = default;
@@ -81,7 +91,9 @@ class DatagramBatch {
 
   // May be changed, for instance into what is to be sent.
   std::span<Datagram> datagrams() const {
-    return block_ == nullptr ? std::span<Datagram>() : std::span(block_->datagrams).first(block_->received);
+    return block_ == nullptr
+               ? std::span<Datagram>()
+               : std::span(block_->datagrams).first(block_->received);
   }
   size_t size() const { return datagrams().size(); }
   Datagram* begin() const { return datagrams().data(); }
@@ -90,7 +102,8 @@ class DatagramBatch {
 
  private:
   friend class UdpSocket;
-  DatagramBatch(DescriptorRef descriptor, std::unique_ptr<detail::DatagramBlock> block)
+  DatagramBatch(DescriptorRef descriptor,
+                std::unique_ptr<detail::DatagramBlock> block)
       : descriptor_(std::move(descriptor)), block_(std::move(block)) {}
   void Return() noexcept;
 
@@ -100,55 +113,82 @@ class DatagramBatch {
 
 class UdpSocket {
  public:
-  // A socket that receives what is sent to `address`. Port 0 takes a free one (see local_address). On an address of all
-  // interfaces, Reply sends from the address that was written to; SocketAddress::Any takes IPv6 and IPv4, whose peers then
-  // are of the form ::ffff:1.2.3.4. Port taken: ALREADY_EXISTS that names it.
-  static absl::StatusOr<UdpSocket> Bind(const SocketAddress& address, const UdpOptions& options = {});
+  // A socket that receives what is sent to `address`. Port 0 takes a free one
+  // (see local_address). On an address of all interfaces, Reply sends from the
+  // address that was written to; SocketAddress::Any takes IPv6 and IPv4, whose
+  // peers then are of the form ::ffff:1.2.3.4. Port taken: ALREADY_EXISTS that
+  // names it.
+  static absl::StatusOr<UdpSocket> Bind(const SocketAddress& address,
+                                        const UdpOptions& options = {});
   // The same with SocketAddress::Parse.
-  static absl::StatusOr<UdpSocket> Bind(std::string_view address, const UdpOptions& options = {});
+  static absl::StatusOr<UdpSocket> Bind(std::string_view address,
+                                        const UdpOptions& options = {});
 
-  // A socket for one peer: it receives from that peer only, and may Send. Bound to `local`, or to a free port.
-  static absl::StatusOr<UdpSocket> Connect(const SocketAddress& peer, const UdpOptions& options = {},
+  // A socket for one peer: it receives from that peer only, and may Send. Bound
+  // to `local`, or to a free port.
+  static absl::StatusOr<UdpSocket> Connect(const SocketAddress& peer,
+                                           const UdpOptions& options = {},
                                            const SocketAddress& local = {});
-  static absl::StatusOr<UdpSocket> Connect(std::string_view peer, const UdpOptions& options = {});
+  static absl::StatusOr<UdpSocket> Connect(std::string_view peer,
+                                           const UdpOptions& options = {});
 
-  // Takes over a UDP socket of the operating system, and makes it non-blocking. On error, `fd` stays with the caller.
-  static absl::StatusOr<UdpSocket> FromFd(int fd, const UdpOptions& options = {});
+  // Takes over a UDP socket of the operating system, and makes it non-blocking.
+  // On error, `fd` stays with the caller.
+  static absl::StatusOr<UdpSocket> FromFd(int fd,
+                                          const UdpOptions& options = {});
 
   UdpSocket(UdpSocket&&) noexcept = default;
   UdpSocket& operator=(UdpSocket&&) noexcept = default;
   // Closes it at once, if Close hasn't.
   ~UdpSocket() = default;
 
-  // Completes when a datagram has come. co_await gives absl::StatusOr<Datagram>, whose data is the part of `buffer` that was
+  // Completes when a datagram has come. co_await gives
+  // absl::StatusOr<Datagram>, whose data is the part of `buffer` that was
   // filled. Cancelled: stopped as long as none was received.
-  auto Receive(MutableByteView buffer) { return Operation<ReceiveOp, Descriptor*, MutableByteView>(handle_.Use(), buffer); }
+  auto Receive(MutableByteView buffer) {
+    return Operation<ReceiveOp, Descriptor*, MutableByteView>(handle_.Use(),
+                                                              buffer);
+  }
 
-  // Completes when the datagram has been handed to the kernel, which waits for room in the send buffer. co_await gives
-  // absl::Status: INVALID_ARGUMENT if it is too long for a datagram. Cancelled: stopped while it waits for room.
-  // `from` is one of this machine's addresses, for a socket bound to all of them; empty: the system chooses.
-  auto SendTo(ByteView data, const SocketAddress& peer, const SocketAddress& from = {}) {
-    return Operation<SendOp, Descriptor*, ByteView, SocketAddress, SocketAddress>(handle_.Use(), data, peer, from);
+  // Completes when the datagram has been handed to the kernel, which waits for
+  // room in the send buffer. co_await gives absl::Status: INVALID_ARGUMENT if
+  // it is too long for a datagram. Cancelled: stopped while it waits for room.
+  // `from` is one of this machine's addresses, for a socket bound to all of
+  // them; empty: the system chooses.
+  auto SendTo(ByteView data, const SocketAddress& peer,
+              const SocketAddress& from = {}) {
+    return Operation<SendOp, Descriptor*, ByteView, SocketAddress,
+                     SocketAddress>(handle_.Use(), data, peer, from);
   }
   // To whom `received` came from, from the address that it was sent to.
-  auto Reply(const Datagram& received, ByteView data) { return SendTo(data, received.peer, received.local); }
+  auto Reply(const Datagram& received, ByteView data) {
+    return SendTo(data, received.peer, received.local);
+  }
   // To the peer of a connected socket.
   auto Send(ByteView data) { return SendTo(data, SocketAddress()); }
 
-  // Completes when at least one datagram has come; gives absl::StatusOr<DatagramBatch> with all that are there, as many as
-  // go into a batch. Waits also while all of `max_batches` are lent. Cancelled: stopped as long as none was received.
-  auto ReceiveBatch() { return Operation<ReceiveBatchOp, Descriptor*>(handle_.Use()); }
-
-  // Hands datagrams to the kernel, each to its `peer` and from its `local`: as many, from the front, as there is room for,
-  // and at least one; waits only for that one. co_await gives absl::StatusOr<size_t>, how many were sent. An error is about
-  // the first; one that comes later ends the batch, and is told when the rest is sent. None: 0 at once.
-  // Cancelled: stopped while none was sent.
-  auto SendBatch(std::span<const Datagram> datagrams) {
-    return Operation<SendBatchOp, Descriptor*, std::span<const Datagram>>(handle_.Use(), datagrams);
+  // Completes when at least one datagram has come; gives
+  // absl::StatusOr<DatagramBatch> with all that are there, as many as go into a
+  // batch. Waits also while all of `max_batches` are lent. Cancelled: stopped
+  // as long as none was received.
+  auto ReceiveBatch() {
+    return Operation<ReceiveBatchOp, Descriptor*>(handle_.Use());
   }
 
-  // Releases the socket. Begins at the call; awaiting it completes once the address is free again. What waits on the socket
-  // gets Closed. Idempotent. Cancelled: the socket is released all the same.
+  // Hands datagrams to the kernel, each to its `peer` and from its `local`: as
+  // many, from the front, as there is room for, and at least one; waits only
+  // for that one. co_await gives absl::StatusOr<size_t>, how many were sent. An
+  // error is about the first; one that comes later ends the batch, and is told
+  // when the rest is sent. None: 0 at once. Cancelled: stopped while none was
+  // sent.
+  auto SendBatch(std::span<const Datagram> datagrams) {
+    return Operation<SendBatchOp, Descriptor*, std::span<const Datagram>>(
+        handle_.Use(), datagrams);
+  }
+
+  // Releases the socket. Begins at the call; awaiting it completes once the
+  // address is free again. What waits on the socket gets Closed. Idempotent.
+  // Cancelled: the socket is released all the same.
   auto Close() { return CloseHandle(handle_); }
 
   // Where it is bound, with the port in use.
@@ -157,25 +197,30 @@ class UdpSocket {
   SocketAddress peer_address() const { return handle_.Use()->peer; }
   // Addresses, buffer sizes and kernel drops, asked of the system.
   SocketInfo Info() const;
-  // The descriptor of the operating system, -1 where there is none or it is closed. It stays with the socket.
+  // The descriptor of the operating system, -1 where there is none or it is
+  // closed. It stays with the socket.
   int native_handle() const;
 
  private:
   class ReceiveOp final : public ReceiveFromOperation {
    public:
-    ReceiveOp(Descriptor* descriptor, MutableByteView buffer) : ReceiveFromOperation(descriptor, buffer) {}
-    absl::StatusOr<Datagram> TakeResult() {
-      if (error != 0) [[unlikely]] return Error("receive");
+    ReceiveOp(Descriptor* descriptor, MutableByteView buffer)
+        : ReceiveFromOperation(descriptor, buffer) {}
+    absl::StatusOr<Datagram> TakeResult() noexcept {
+      if (error != 0) [[unlikely]]
+        return Error("receive");
       return datagram;
     }
   };
 
   class SendOp final : public SendToOperation {
    public:
-    SendOp(Descriptor* descriptor, ByteView data, const SocketAddress& peer, const SocketAddress& from)
+    SendOp(Descriptor* descriptor, ByteView data, const SocketAddress& peer,
+           const SocketAddress& from)
         : SendToOperation(descriptor, data, peer, from) {}
-    absl::Status TakeResult() {
-      if (error != 0) [[unlikely]] return Failed();
+    absl::Status TakeResult() noexcept {
+      if (error != 0) [[unlikely]]
+        return Failed();
       return absl::OkStatus();
     }
 
@@ -185,19 +230,23 @@ class UdpSocket {
 
   class ReceiveBatchOp final : public ReceiveBatchOperation {
    public:
-    explicit ReceiveBatchOp(Descriptor* descriptor) : ReceiveBatchOperation(descriptor) {}
-    absl::StatusOr<DatagramBatch> TakeResult() {
-      if (error != 0) [[unlikely]] return Error("receive");
+    explicit ReceiveBatchOp(Descriptor* descriptor)
+        : ReceiveBatchOperation(descriptor) {}
+    absl::StatusOr<DatagramBatch> TakeResult() noexcept {
+      if (error != 0) [[unlikely]]
+        return Error("receive");
       return DatagramBatch(DescriptorRef(&descriptor()), std::move(block));
     }
   };
 
   class SendBatchOp final : public SendBatchOperation {
    public:
-    SendBatchOp(Descriptor* descriptor, std::span<const Datagram> datagrams) : SendBatchOperation(descriptor, datagrams) {}
+    SendBatchOp(Descriptor* descriptor, std::span<const Datagram> datagrams)
+        : SendBatchOperation(descriptor, datagrams) {}
     bool Try() { return datagrams.empty() || SendBatchOperation::Try(); }
-    absl::StatusOr<size_t> TakeResult() {
-      if (error != 0) [[unlikely]] return Failed();
+    absl::StatusOr<size_t> TakeResult() noexcept {
+      if (error != 0) [[unlikely]]
+        return Failed();
       return sent;
     }
 

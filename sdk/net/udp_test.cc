@@ -70,7 +70,8 @@ TEST(UdpSocket, DeliversDatagramsWithTheirAddresses) {
   });
 }
 
-// One of the two backends of AnyIO drops them (D12 of the list of what to agree on).
+// One of the two backends of AnyIO drops them (D12 of the list of what to agree
+// on).
 TEST(UdpSocket, AnEmptyDatagramIsADatagram) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
@@ -104,8 +105,10 @@ TEST(UdpSocket, SaysThatADatagramIsTruncated) {
 TEST(UdpSocket, DeliversAWholeBurst) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
-    for (int i = 0; i < 150; ++i) co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
-    for (int i = 0; i < 150; ++i) EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.b)), std::to_string(i));
+    for (int i = 0; i < 150; ++i)
+      co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
+    for (int i = 0; i < 150; ++i)
+      EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.b)), std::to_string(i));
     co_return absl::OkStatus();
   });
 }
@@ -116,8 +119,10 @@ TEST(UdpSocket, SaysThatADatagramIsTooLong) {
     const std::string tooLong(70'000, 'x');
     const absl::Status status = co_await pair.a.SendTo(tooLong, pair.to_b());
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-    EXPECT_NE(status.message().find("70000 bytes"), std::string::npos) << status;
-    EXPECT_NE(status.message().find(pair.to_b().ToString()), std::string::npos) << status;
+    EXPECT_NE(status.message().find("70000 bytes"), std::string::npos)
+        << status;
+    EXPECT_NE(status.message().find(pair.to_b().ToString()), std::string::npos)
+        << status;
     // The largest there is, whole.
     const std::string largest(65'507, 'y');
     co_await OrReturn(pair.a.SendTo(largest, pair.to_b()));
@@ -136,9 +141,13 @@ TEST(UdpSocket, AConnectedSocketIsToldThatItsPeerIsGone) {
     co_await OrReturn(client.Send("anyone?"));
     DatagramBuffer buffer;
     absl::StatusOr<Datagram> answer = co_await client.Receive(buffer);
-    EXPECT_EQ(answer.status().code(), absl::StatusCode::kUnavailable) << answer.status();
-    EXPECT_NE(answer.status().message().find("ECONNREFUSED"), std::string::npos) << answer.status();
-    EXPECT_NE(answer.status().message().find(to_b.ToString()), std::string::npos) << answer.status();
+    EXPECT_EQ(answer.status().code(), absl::StatusCode::kUnavailable)
+        << answer.status();
+    EXPECT_NE(answer.status().message().find("ECONNREFUSED"), std::string::npos)
+        << answer.status();
+    EXPECT_NE(answer.status().message().find(to_b.ToString()),
+              std::string::npos)
+        << answer.status();
     // It passes: the socket is still good.
     UdpSocket again = co_await OrReturn(UdpSocket::Bind(to_b));
     co_await OrReturn(client.Send("and now?"));
@@ -167,10 +176,11 @@ TEST(UdpSocket, AConnectedSocketHearsItsPeerOnly) {
 // A reply from another address would be thrown away by a connected peer.
 TEST(UdpSocket, RepliesFromTheAddressThatWasWrittenTo) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    for (const SocketAddress& any : {SocketAddress::AnyV4(0), SocketAddress::Any(0)}) {
+    for (const SocketAddress& any :
+         {SocketAddress::AnyV4(0), SocketAddress::Any(0)}) {
       UdpSocket server = co_await OrReturn(UdpSocket::Bind(any));
-      const SocketAddress second =
-          co_await OrReturn(SocketAddress::Parse("127.0.0.2:" + std::to_string(server.local_address().port())));
+      const SocketAddress second = co_await OrReturn(SocketAddress::Parse(
+          "127.0.0.2:" + std::to_string(server.local_address().port())));
       UdpSocket client = co_await OrReturn(UdpSocket::Bind(kLoopback));
       co_await OrReturn(client.SendTo("ping", second));
       DatagramBuffer buffer;
@@ -197,9 +207,11 @@ TEST(UdpSocket, RepliesFromTheAddressThatWasWrittenTo) {
 
 TEST(UdpSocket, SpeaksIPv6) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket server = co_await OrReturn(UdpSocket::Bind("[::]:0", {.v6_only = true}));
+    UdpSocket server =
+        co_await OrReturn(UdpSocket::Bind("[::]:0", {.v6_only = true}));
     UdpSocket client = co_await OrReturn(UdpSocket::Bind("[::1]:0"));
-    const SocketAddress to_server = SocketAddress::LoopbackV6(server.local_address().port());
+    const SocketAddress to_server =
+        SocketAddress::LoopbackV6(server.local_address().port());
     co_await OrReturn(client.SendTo("six", to_server));
     DatagramBuffer buffer;
     Datagram datagram = co_await OrReturn(server.Receive(buffer));
@@ -218,15 +230,19 @@ TEST(UdpSocket, SaysWhichPortIsTaken) {
     UdpSocket first = co_await OrReturn(UdpSocket::Bind(kLoopback));
     const absl::Status status = UdpSocket::Bind(first.local_address()).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
-    EXPECT_NE(status.message().find(first.local_address().ToString()), std::string::npos) << status;
+    EXPECT_NE(status.message().find(first.local_address().ToString()),
+              std::string::npos)
+        << status;
     co_return absl::OkStatus();
   });
 }
 
 TEST(UdpSocket, SharesAPortOnRequest) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket first = co_await OrReturn(UdpSocket::Bind(kLoopback, {.reuse_port = true}));
-    UdpSocket second = co_await OrReturn(UdpSocket::Bind(first.local_address(), {.reuse_port = true}));
+    UdpSocket first =
+        co_await OrReturn(UdpSocket::Bind(kLoopback, {.reuse_port = true}));
+    UdpSocket second = co_await OrReturn(
+        UdpSocket::Bind(first.local_address(), {.reuse_port = true}));
     EXPECT_EQ(first.local_address(), second.local_address());
     co_return absl::OkStatus();
   });
@@ -234,11 +250,16 @@ TEST(UdpSocket, SharesAPortOnRequest) {
 
 TEST(UdpSocket, RefusesBadOptionsAndAddresses) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    EXPECT_EQ(UdpSocket::Bind("localhost:7").status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(SocketAddress()).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 65}).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 0}).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.max_batches = 0}).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(UdpSocket::Bind("localhost:7").status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(UdpSocket::Bind(SocketAddress()).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 65}).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 0}).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.max_batches = 0}).status().code(),
+              absl::StatusCode::kInvalidArgument);
     // 192.0.2.0/24 is nobody's (RFC 5737).
     EXPECT_FALSE(UdpSocket::Bind("192.0.2.1:0").ok());
     co_return absl::OkStatus();
@@ -247,7 +268,8 @@ TEST(UdpSocket, RefusesBadOptionsAndAddresses) {
 
 TEST(UdpSocket, GivesTheBuffersItWasAskedFor) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback, {.receive_buffer = 100'000, .send_buffer = 50'000}));
+    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(
+        kLoopback, {.receive_buffer = 100'000, .send_buffer = 50'000}));
     EXPECT_GE(socket.Info().receive_buffer, 100'000);
     EXPECT_GE(socket.Info().send_buffer, 50'000);
     co_return absl::OkStatus();
@@ -256,11 +278,13 @@ TEST(UdpSocket, GivesTheBuffersItWasAskedFor) {
 
 TEST(UdpSocket, CountsWhatTheKernelDrops) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket small = co_await OrReturn(UdpSocket::Bind(kLoopback, {.receive_buffer = 4096}));
+    UdpSocket small =
+        co_await OrReturn(UdpSocket::Bind(kLoopback, {.receive_buffer = 4096}));
     UdpSocket sender = co_await OrReturn(UdpSocket::Bind(kLoopback));
     EXPECT_EQ(small.Info().kernel_drops, 0u);
     constexpr uint64_t kSent = 1000;
-    for (uint64_t i = 0; i < kSent; ++i) co_await OrReturn(sender.SendTo("filler", small.local_address()));
+    for (uint64_t i = 0; i < kSent; ++i)
+      co_await OrReturn(sender.SendTo("filler", small.local_address()));
     uint64_t received = 0;
     DatagramBuffer buffer;
     const uint64_t drops = small.Info().kernel_drops;
@@ -282,7 +306,8 @@ TEST(UdpSocket, ReceivesAndSendsInBatches) {
     Pair pair = co_await OrReturn(MakePair());
     std::vector<std::string> texts;
     std::vector<Datagram> out;
-    for (int i = 0; i < 100; ++i) texts.push_back(std::string(static_cast<size_t>(i), 'x'));
+    for (int i = 0; i < 100; ++i)
+      texts.push_back(std::string(static_cast<size_t>(i), 'x'));
     for (std::string& text : texts) {
       Datagram datagram;
       datagram.data = text;
@@ -313,7 +338,8 @@ TEST(UdpSocket, ReceivesAndSendsInBatches) {
 
 TEST(UdpSocket, BatchesSayWhatIsTruncated) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    Pair pair = co_await OrReturn(MakePair({.batch_size = 8, .batch_datagram_size = 4}));
+    Pair pair = co_await OrReturn(
+        MakePair({.batch_size = 8, .batch_datagram_size = 4}));
     co_await OrReturn(pair.a.SendTo("0123456789", pair.to_b()));
     co_await OrReturn(pair.a.SendTo("", pair.to_b()));
     DatagramBatch batch = co_await OrReturn(pair.b.ReceiveBatch());
@@ -329,7 +355,8 @@ TEST(UdpSocket, BatchesSayWhatIsTruncated) {
 TEST(UdpSocket, ABatchIsAsLargeAsItIsAskedToBe) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair({.batch_size = 2}));
-    for (int i = 0; i < 5; ++i) co_await OrReturn(pair.a.SendTo("x", pair.to_b()));
+    for (int i = 0; i < 5; ++i)
+      co_await OrReturn(pair.a.SendTo("x", pair.to_b()));
     for (size_t size : {2u, 2u, 1u}) {
       DatagramBatch batch = co_await OrReturn(pair.b.ReceiveBatch());
       EXPECT_EQ(batch.size(), size);
@@ -346,55 +373,68 @@ TEST(UdpSocket, AnErrorInABatchIsAboutItsFirstDatagram) {
     for (Datagram& datagram : out) datagram.peer = pair.to_b();
     out[1].data = tooLong;
     EXPECT_EQ(co_await OrReturn(pair.a.SendBatch(out)), 1u);
-    const absl::StatusOr<size_t> failed = co_await pair.a.SendBatch(std::span(out).subspan(1));
-    EXPECT_EQ(failed.status().code(), absl::StatusCode::kInvalidArgument) << failed.status();
-    EXPECT_EQ(co_await OrReturn(pair.a.SendBatch(std::span(out).subspan(2))), 1u);
+    const absl::StatusOr<size_t> failed =
+        co_await pair.a.SendBatch(std::span(out).subspan(1));
+    EXPECT_EQ(failed.status().code(), absl::StatusCode::kInvalidArgument)
+        << failed.status();
+    EXPECT_EQ(co_await OrReturn(pair.a.SendBatch(std::span(out).subspan(2))),
+              1u);
     co_return absl::OkStatus();
   });
 }
 
 TEST(UdpSocket, LentBatchesAreBackPressure) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    Pair pair = co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 2}));
-    for (int i = 0; i < 3; ++i) co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
+    Pair pair =
+        co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 2}));
+    for (int i = 0; i < 3; ++i)
+      co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
     DatagramBatch zero = co_await OrReturn(pair.b.ReceiveBatch());
     DatagramBatch one = co_await OrReturn(pair.b.ReceiveBatch());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      std::string third;
-      group.Start("third", [&]() -> Task<absl::Status> {
-        DatagramBatch two = co_await OrReturn(pair.b.ReceiveBatch());
-        third = two[0].data.text();
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("third");
-      EXPECT_EQ(third, "");
-      { DatagramBatch returned = std::move(zero); }
-      co_await OrReturn(group.Join());
-      EXPECT_EQ(third, "2");
-      EXPECT_EQ(one[0].data.text(), "1");
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          std::string third;
+          group.Start("third", [&]() -> Task<absl::Status> {
+            DatagramBatch two = co_await OrReturn(pair.b.ReceiveBatch());
+            third = two[0].data.text();
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("third");
+          EXPECT_EQ(third, "");
+          {
+            DatagramBatch returned = std::move(zero);
+          }
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(third, "2");
+          EXPECT_EQ(one[0].data.text(), "1");
+          co_return absl::OkStatus();
+        });
   });
 }
 
 TEST(UdpSocket, AReceiverThatWaitsForABatchToComeBackCanBeCancelledAndClosed) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    Pair pair = co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 1}));
-    for (int i = 0; i < 2; ++i) co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
-    std::optional<DatagramBatch> lent = co_await OrReturn(pair.b.ReceiveBatch());
-    EXPECT_FALSE((co_await MoveOnAfter(1ms, pair.b.ReceiveBatch())).has_value());
+    Pair pair =
+        co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 1}));
+    for (int i = 0; i < 2; ++i)
+      co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
+    std::optional<DatagramBatch> lent =
+        co_await OrReturn(pair.b.ReceiveBatch());
+    EXPECT_FALSE(
+        (co_await MoveOnAfter(1ms, pair.b.ReceiveBatch())).has_value());
     lent.reset();
     lent = co_await OrReturn(pair.b.ReceiveBatch());
     EXPECT_EQ((*lent)[0].data.text(), "1");  // the cancelled one took nothing
     co_await OrReturn(pair.a.SendTo("2", pair.to_b()));
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("receiver", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed((co_await pair.b.ReceiveBatch()).status()));
-      });
-      co_await UntilWaiting("receiver");
-      co_await pair.b.Close();
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("receiver", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed((co_await pair.b.ReceiveBatch()).status()));
+          });
+          co_await UntilWaiting("receiver");
+          co_await pair.b.Close();
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -416,19 +456,21 @@ TEST(UdpSocket, ABatchMayOutliveItsSocket) {
 TEST(UdpSocket, OneTaskReceivesAtATime) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("first", [&]() -> Task<absl::Status> {
-        EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.b)), "for the first");
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("first");
-      DatagramBuffer buffer;
-      EXPECT_TRUE(IsBusy((co_await pair.b.Receive(buffer)).status()));
-      EXPECT_TRUE(IsBusy((co_await pair.b.ReceiveBatch()).status()));
-      co_await OrReturn(pair.b.SendTo("sending is another matter", pair.to_a()));
-      co_await OrReturn(pair.a.SendTo("for the first", pair.to_b()));
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("first", [&]() -> Task<absl::Status> {
+            EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.b)), "for the first");
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("first");
+          DatagramBuffer buffer;
+          EXPECT_TRUE(IsBusy((co_await pair.b.Receive(buffer)).status()));
+          EXPECT_TRUE(IsBusy((co_await pair.b.ReceiveBatch()).status()));
+          co_await OrReturn(
+              pair.b.SendTo("sending is another matter", pair.to_a()));
+          co_await OrReturn(pair.a.SendTo("for the first", pair.to_b()));
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -436,33 +478,36 @@ TEST(UdpSocket, CloseWakesWhoWaits) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
     const SocketAddress address = socket.local_address();
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("receiver", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed((co_await ReceiveText(&socket)).status()));
-      });
-      co_await UntilWaiting("receiver");
-      co_await socket.Close();
-      EXPECT_TRUE(UdpSocket::Bind(address).ok());  // the address is free
-      co_await socket.Close();
-      EXPECT_TRUE(IsClosed((co_await ReceiveText(&socket)).status()));
-      EXPECT_TRUE(IsClosed(co_await socket.SendTo("x", address)));
-      EXPECT_EQ(socket.native_handle(), -1);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("receiver", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed((co_await ReceiveText(&socket)).status()));
+          });
+          co_await UntilWaiting("receiver");
+          co_await socket.Close();
+          EXPECT_TRUE(UdpSocket::Bind(address).ok());  // the address is free
+          co_await socket.Close();
+          EXPECT_TRUE(IsClosed((co_await ReceiveText(&socket)).status()));
+          EXPECT_TRUE(IsClosed(co_await socket.SendTo("x", address)));
+          EXPECT_EQ(socket.native_handle(), -1);
+          co_return co_await group.Join();
+        });
   });
 }
 
 TEST(UdpSocket, ASocketThatGoesWakesWhoWaits) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    std::optional<UdpSocket> socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("receiver", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed((co_await ReceiveText(&*socket)).status()));
-      });
-      co_await UntilWaiting("receiver");
-      socket.reset();
-      co_return co_await group.Join();
-    });
+    std::optional<UdpSocket> socket =
+        co_await OrReturn(UdpSocket::Bind(kLoopback));
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("receiver", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed((co_await ReceiveText(&*socket)).status()));
+          });
+          co_await UntilWaiting("receiver");
+          socket.reset();
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -471,7 +516,8 @@ TEST(UdpSocket, ACancelledCloseStillReleases) {
     UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
     CancelScope scope;
     scope.Cancel();
-    EXPECT_FALSE(co_await scope.Run([&]() -> Task<void> { co_await socket.Close(); }));
+    EXPECT_FALSE(
+        co_await scope.Run([&]() -> Task<void> { co_await socket.Close(); }));
     EXPECT_TRUE(UdpSocket::Bind(socket.local_address()).ok());
     co_return absl::OkStatus();
   });
@@ -508,19 +554,22 @@ TEST(UdpSocket, ACancelledReceiveTakesNothing) {
     CancelScope before;
     before.Cancel();
     EXPECT_FALSE((co_await before.Run(pair.b.Receive(buffer))).has_value());
-    EXPECT_FALSE((co_await [&]() -> Task<std::optional<absl::StatusOr<DatagramBatch>>> {
-                   CancelScope scope;
-                   scope.Cancel();
-                   co_return co_await scope.Run(pair.b.ReceiveBatch());
-                 }())
-                     .has_value());
+    EXPECT_FALSE(
+        (co_await [&]() -> Task<std::optional<absl::StatusOr<DatagramBatch>>> {
+          CancelScope scope;
+          scope.Cancel();
+          co_return co_await scope.Run(pair.b.ReceiveBatch());
+        }())
+            .has_value());
     EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.b)), "kept");
 
     // While it waits, and twice.
     CancelScope while_waiting;
-    co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    co_await OrReturn(WithTaskGroup([&](TaskGroup& group)
+                                        -> Task<absl::Status> {
       group.Start("receiver", [&]() -> Task<void> {
-        EXPECT_FALSE((co_await while_waiting.Run(pair.b.Receive(buffer))).has_value());
+        EXPECT_FALSE(
+            (co_await while_waiting.Run(pair.b.Receive(buffer))).has_value());
       });
       co_await UntilWaiting("receiver");
       while_waiting.Cancel("once");
@@ -533,37 +582,39 @@ TEST(UdpSocket, ACancelledReceiveTakesNothing) {
   });
 }
 
-// The datagrams for both come with the same look at the sockets: the first task to run cancels the other, whose datagram
-// has been received then, and is delivered.
+// The datagrams for both come with the same look at the sockets: the first task
+// to run cancels the other, whose datagram has been received then, and is
+// delivered.
 TEST(UdpSocket, ACancelAtCompletionDeliversTheDatagram) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     UdpSocket sender = co_await OrReturn(UdpSocket::Bind(kLoopback));
     CancelScope scope;
     int delivered = 0;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("canceller", [&]() -> Task<absl::Status> {
-        EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.a)), "go");
-        scope.Cancel();
-        co_return absl::OkStatus();
-      });
-      group.Start("receiver", [&]() -> Task<absl::Status> {
-        DatagramBuffer buffer;
-        const auto datagram = co_await scope.Run(pair.b.Receive(buffer));
-        EXPECT_TRUE(datagram.has_value());
-        if (!datagram.has_value()) co_return absl::OkStatus();
-        EXPECT_EQ((*datagram)->data.text(), "it");
-        ++delivered;
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("canceller");
-      co_await UntilWaiting("receiver");
-      co_await OrReturn(sender.SendTo("go", pair.to_a()));
-      co_await OrReturn(sender.SendTo("it", pair.to_b()));
-      co_await OrReturn(group.Join());
-      EXPECT_EQ(delivered, 1);
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("canceller", [&]() -> Task<absl::Status> {
+            EXPECT_EQ(co_await OrReturn(ReceiveText(&pair.a)), "go");
+            scope.Cancel();
+            co_return absl::OkStatus();
+          });
+          group.Start("receiver", [&]() -> Task<absl::Status> {
+            DatagramBuffer buffer;
+            const auto datagram = co_await scope.Run(pair.b.Receive(buffer));
+            EXPECT_TRUE(datagram.has_value());
+            if (!datagram.has_value()) co_return absl::OkStatus();
+            EXPECT_EQ((*datagram)->data.text(), "it");
+            ++delivered;
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("canceller");
+          co_await UntilWaiting("receiver");
+          co_await OrReturn(sender.SendTo("go", pair.to_a()));
+          co_await OrReturn(sender.SendTo("it", pair.to_b()));
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(delivered, 1);
+          co_return absl::OkStatus();
+        });
   });
 }
 
@@ -583,8 +634,8 @@ TEST(UdpSocket, WorksInCleanUp) {
   });
 }
 
-// A sender that never stops, and a receiver whose patience is short: every datagram is received once, in order, or was dropped
-// by the kernel.
+// A sender that never stops, and a receiver whose patience is short: every
+// datagram is received once, in order, or was dropped by the kernel.
 TEST(UdpSocket, AFloodWithCancelsLosesNothingButWhatTheKernelDrops) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair({.receive_buffer = 16 * 1024}));
@@ -600,7 +651,8 @@ TEST(UdpSocket, AFloodWithCancelsLosesNothingButWhatTheKernelDrops) {
       EXPECT_GT(number, last);
       last = number;
     };
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    co_return co_await WithTaskGroup([&](TaskGroup& group)
+                                         -> Task<absl::Status> {
       bool enough = false;
       group.Start("sender", [&]() -> Task<absl::Status> {
         while (!enough) {
@@ -615,7 +667,8 @@ TEST(UdpSocket, AFloodWithCancelsLosesNothingButWhatTheKernelDrops) {
         co_return absl::OkStatus();
       });
       for (int i = 0; i < kAttempts; ++i) {
-        auto got = co_await MoveOnAfter(std::chrono::microseconds(i % 5), pair.b.Receive(buffer));
+        auto got = co_await MoveOnAfter(std::chrono::microseconds(i % 5),
+                                        pair.b.Receive(buffer));
         if (got.has_value()) {
           take(co_await OrReturn(*std::move(got)));
         } else {
@@ -626,7 +679,8 @@ TEST(UdpSocket, AFloodWithCancelsLosesNothingButWhatTheKernelDrops) {
       co_await OrReturn(group.Join());
       EXPECT_GT(stopped, 0);
       EXPECT_GT(received, 0u);
-      while (received + pair.b.Info().kernel_drops < sent) take(co_await OrReturn(pair.b.Receive(buffer)));
+      while (received + pair.b.Info().kernel_drops < sent)
+        take(co_await OrReturn(pair.b.Receive(buffer)));
       EXPECT_EQ(received + pair.b.Info().kernel_drops, sent);
       co_return absl::OkStatus();
     });

@@ -5,7 +5,8 @@
 namespace braid {
 
 absl::StatusOr<FdWatch> FdWatch::Open(int fd) {
-  absl::StatusOr<IoHandle> handle = CurrentBackend().Adopt(fd, IoKind::kPollable);
+  absl::StatusOr<IoHandle> handle =
+      CurrentBackend().Adopt(fd, IoKind::kPollable);
   if (!handle.ok()) return handle.status();
   return FdWatch(*std::move(handle));
 }

@@ -4,11 +4,14 @@
 //   co_await OrReturn(watch.Readable());
 //   read(fd, ...);
 //
-// For: descriptors that a foreign library reads and writes itself (a database's connection, a device). Not for: Braid's own
-// sockets and files, which wait by themselves.
+// For: descriptors that a foreign library reads and writes itself (a database's
+// connection, a device). Not for: Braid's own sockets and files, which wait by
+// themselves.
 //
-// The descriptor stays its owner's, who closes it after the watch has gone or was closed. One watch per descriptor; of its
-// awaitables, one of each kind at a time: another gets Busy (IsBusy). After Close, and if the watch goes meanwhile: Closed.
+// The descriptor stays its owner's, who closes it after the watch has gone or
+// was closed. One watch per descriptor; of its awaitables, one of each kind at
+// a time: another gets Busy (IsBusy). After Close, and if the watch goes
+// meanwhile: Closed.
 //
 // Threads: the loop's.
 
@@ -33,22 +36,30 @@ class FdWatch {
   // Closes the watch, not the descriptor.
   ~FdWatch() = default;
 
-  // Completes when a read would not block: there is something, or the end, or an error. co_await gives absl::Status.
-  // Cancelled: stopped while it waits.
-  auto Readable() { return Operation<WaitOp, Descriptor*, IoDirection>(handle_.Use(), IoDirection::kIn); }
+  // Completes when a read would not block: there is something, or the end, or
+  // an error. co_await gives absl::Status. Cancelled: stopped while it waits.
+  auto Readable() {
+    return Operation<WaitOp, Descriptor*, IoDirection>(handle_.Use(),
+                                                       IoDirection::kIn);
+  }
   // The same of a write.
-  auto Writable() { return Operation<WaitOp, Descriptor*, IoDirection>(handle_.Use(), IoDirection::kOut); }
+  auto Writable() {
+    return Operation<WaitOp, Descriptor*, IoDirection>(handle_.Use(),
+                                                       IoDirection::kOut);
+  }
 
-  // What waits gets Closed. Begins at the call; awaiting it completes once the descriptor may be closed. Idempotent.
-  // Cancelled: closed all the same.
+  // What waits gets Closed. Begins at the call; awaiting it completes once the
+  // descriptor may be closed. Idempotent. Cancelled: closed all the same.
   auto Close() { return CloseHandle(handle_); }
 
  private:
   class WaitOp final : public PollOperation {
    public:
-    WaitOp(Descriptor* descriptor, IoDirection direction) : PollOperation(descriptor, direction) {}
-    absl::Status TakeResult() {
-      if (error != 0) [[unlikely]] return Error("wait");
+    WaitOp(Descriptor* descriptor, IoDirection direction)
+        : PollOperation(descriptor, direction) {}
+    absl::Status TakeResult() noexcept {
+      if (error != 0) [[unlikely]]
+        return Error("wait");
       return absl::OkStatus();
     }
   };

@@ -55,19 +55,20 @@ TEST(FdWatch, WaitsUntilThereIsSomethingToRead) {
     Pipe pipe;
     FdWatch watch = co_await OrReturn(FdWatch::Open(pipe.reader()));
     for (int i = 0; i < 3; ++i) {
-      co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-        bool readable = false;
-        group.Start("waiter", [&]() -> Task<absl::Status> {
-          co_await OrReturn(watch.Readable());
-          readable = true;
-          co_return absl::OkStatus();
-        });
-        co_await UntilWaiting("waiter");
-        EXPECT_FALSE(readable);
-        pipe.Write();
-        pipe.Write();
-        co_return co_await group.Join();
-      }));
+      co_await OrReturn(
+          WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+            bool readable = false;
+            group.Start("waiter", [&]() -> Task<absl::Status> {
+              co_await OrReturn(watch.Readable());
+              readable = true;
+              co_return absl::OkStatus();
+            });
+            co_await UntilWaiting("waiter");
+            EXPECT_FALSE(readable);
+            pipe.Write();
+            pipe.Write();
+            co_return co_await group.Join();
+          }));
       // It says what is, not what has changed.
       pipe.Read();
       co_await OrReturn(watch.Readable());
@@ -85,12 +86,15 @@ TEST(FdWatch, WaitsUntilThereIsRoomToWrite) {
     co_await OrReturn(watch.Writable());
     for (int i = 0; i < 3; ++i) {
       pipe.Fill();
-      co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-        group.Start("waiter", [&]() -> Task<absl::Status> { co_return co_await watch.Writable(); });
-        co_await UntilWaiting("waiter");
-        pipe.Empty();
-        co_return co_await group.Join();
-      }));
+      co_await OrReturn(
+          WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+            group.Start("waiter", [&]() -> Task<absl::Status> {
+              co_return co_await watch.Writable();
+            });
+            co_await UntilWaiting("waiter");
+            pipe.Empty();
+            co_return co_await group.Join();
+          }));
     }
     co_return absl::OkStatus();
   });
@@ -102,23 +106,27 @@ TEST(FdWatch, RefusesWhatCannotBe) {
     Pipe pipe;
     FdWatch first = co_await OrReturn(FdWatch::Open(pipe.reader()));
     FdWatch second = co_await OrReturn(FdWatch::Open(pipe.reader()));
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("waiter", [&]() -> Task<void> { EXPECT_TRUE(IsClosed(co_await first.Readable())); });
-      co_await UntilWaiting("waiter");
-      EXPECT_TRUE(IsBusy(co_await first.Readable()));
-      EXPECT_TRUE(IsBusy(co_await second.Readable()));
-      co_await first.Close();
-      co_await OrReturn(group.Join());
-      pipe.Write();
-      co_return co_await second.Readable();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("waiter", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed(co_await first.Readable()));
+          });
+          co_await UntilWaiting("waiter");
+          EXPECT_TRUE(IsBusy(co_await first.Readable()));
+          EXPECT_TRUE(IsBusy(co_await second.Readable()));
+          co_await first.Close();
+          co_await OrReturn(group.Join());
+          pipe.Write();
+          co_return co_await second.Readable();
+        });
   });
 }
 
 TEST(FdWatch, CanBeCancelled) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pipe pipe;
-    std::optional<FdWatch> watch = co_await OrReturn(FdWatch::Open(pipe.reader()));
+    std::optional<FdWatch> watch =
+        co_await OrReturn(FdWatch::Open(pipe.reader()));
     CancelScope before;
     before.Cancel();
     EXPECT_FALSE((co_await before.Run(watch->Readable())).has_value());
@@ -126,14 +134,18 @@ TEST(FdWatch, CanBeCancelled) {
     pipe.Write();
     co_await OrReturn(watch->Readable());
     pipe.Read();
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("waiter", [&]() -> Task<void> { EXPECT_TRUE(IsClosed(co_await watch->Readable())); });
-      co_await UntilWaiting("waiter");
-      watch.reset();
-      co_await OrReturn(group.Join());
-      EXPECT_EQ(::fcntl(pipe.reader(), F_GETFL) & O_NONBLOCK, O_NONBLOCK);  // still open
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("waiter", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed(co_await watch->Readable()));
+          });
+          co_await UntilWaiting("waiter");
+          watch.reset();
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(::fcntl(pipe.reader(), F_GETFL) & O_NONBLOCK,
+                    O_NONBLOCK);  // still open
+          co_return absl::OkStatus();
+        });
   });
 }
 

@@ -20,7 +20,9 @@ namespace {
 struct OpenStreams {
   size_t count = 0;
   ~OpenStreams() {
-    detail::Check(count == 0, "a SignalStream is still open when its loop ends; destroy it, or Close it, in a task");
+    detail::Check(count == 0,
+                  "a SignalStream is still open when its loop ends; destroy "
+                  "it, or Close it, in a task");
   }
 };
 
@@ -28,10 +30,13 @@ constexpr LoopLocal<OpenStreams> open_streams;
 
 }  // namespace
 
-// Lives until the stream is closed, no operation is left, and the loop's inbox has let go of it.
-class SignalStream::State final : private SignalListener, private detail::InboxNode {
+// Lives until the stream is closed, no operation is left, and the loop's inbox
+// has let go of it.
+class SignalStream::State final : private SignalListener,
+                                  private detail::InboxNode {
  public:
-  State(detail::Loop& loop, std::shared_ptr<Host> host) : InboxNode(&Arrived), loop_(loop), host_(std::move(host)) {}
+  State(detail::Loop& loop, std::shared_ptr<Host> host)
+      : InboxNode(&Arrived), loop_(loop), host_(std::move(host)) {}
 
   absl::Status Listen(std::span<const int> signals) {
     absl::Status status = host_->Listen(*this, signals);
@@ -81,7 +86,8 @@ class SignalStream::State final : private SignalListener, private detail::InboxN
  private:
   static uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
 
-  // In a signal handler. Everything here is lock-free, and Post makes at most a write to an eventfd.
+  // In a signal handler. Everything here is lock-free, and Post makes at most a
+  // write to an eventfd.
   void OnSignal(int signal) noexcept override {
     pending_.fetch_or(Bit(signal), std::memory_order_acq_rel);
     if (!posted_.exchange(true, std::memory_order_acq_rel)) loop_.Post(this);
@@ -107,14 +113,16 @@ class SignalStream::State final : private SignalListener, private detail::InboxN
   std::shared_ptr<Host> host_;
   std::atomic<uint64_t> pending_ = 0;
   std::atomic<bool> posted_ = false;
-  static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
+  static_assert(std::atomic<uint64_t>::is_always_lock_free &&
+                std::atomic<bool>::is_always_lock_free);
   int last_ = 0;
   bool closed_ = false;
   uint32_t references_ = 1;
 };
 
 absl::StatusOr<SignalStream> SignalStream::Open(std::span<const int> signals) {
-  auto* state = new State(detail::Loop::Current(), CurrentBackend().shared_host());
+  auto* state =
+      new State(detail::Loop::Current(), CurrentBackend().shared_host());
   if (absl::Status status = state->Listen(signals); !status.ok()) {
     state->DropRef();
     return status;
@@ -122,7 +130,8 @@ absl::StatusOr<SignalStream> SignalStream::Open(std::span<const int> signals) {
   return SignalStream(state);
 }
 
-SignalStream::SignalStream(SignalStream&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+SignalStream::SignalStream(SignalStream&& other) noexcept
+    : state_(std::exchange(other.state_, nullptr)) {}
 
 SignalStream& SignalStream::operator=(SignalStream&& other) noexcept {
   std::swap(state_, other.state_);
@@ -138,7 +147,8 @@ SignalStream::~SignalStream() {
 void SignalStream::Close() noexcept { Use()->Close(); }
 
 SignalStream::State* SignalStream::Use() const {
-  detail::Check(state_ != nullptr, "a SignalStream is used after it was moved from");
+  detail::Check(state_ != nullptr,
+                "a SignalStream is used after it was moved from");
   return state_;
 }
 
@@ -152,7 +162,8 @@ bool SignalStream::NextOp::Try() {
     return true;
   }
   if (state_->waiter_ != nullptr) {
-    error_ = BusyError("wait for a signal: another task is already waiting on this stream");
+    error_ = BusyError(
+        "wait for a signal: another task is already waiting on this stream");
     return true;
   }
   signal_ = state_->Take();
@@ -166,7 +177,7 @@ void SignalStream::NextOp::Cancel() noexcept {
   Stop();
 }
 
-absl::StatusOr<int> SignalStream::NextOp::TakeResult() {
+absl::StatusOr<int> SignalStream::NextOp::TakeResult() noexcept {
   if (!error_.ok()) return error_;
   return signal_;
 }

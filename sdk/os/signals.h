@@ -1,14 +1,18 @@
 // SignalStream: signals of the operating system, one after the other.
 //
-//   SignalStream signals = co_await OrReturn(SignalStream::Open({SIGINT, SIGTERM}));
-//   int signal = co_await OrReturn(signals.Next());
+//   SignalStream signals = co_await OrReturn(SignalStream::Open({SIGINT,
+//   SIGTERM})); int signal = co_await OrReturn(signals.Next());
 //
-// While a stream is open, its signals don't do what they did before; afterwards they do again. A signal that is raised
-// several times before it is read is read once; different ones take turns, so that none hides another. One that was raised
-// but not read when the stream closes is raised again, so that it isn't lost: a SIGTERM nobody read ends the process then.
+// While a stream is open, its signals don't do what they did before; afterwards
+// they do again. A signal that is raised several times before it is read is
+// read once; different ones take turns, so that none hides another. One that
+// was raised but not read when the stream closes is raised again, so that it
+// isn't lost: a SIGTERM nobody read ends the process then.
 //
-// Signals are delivered to whatever thread the kernel picks, and reach this loop from there; none needs to be blocked, and
-// threads of libraries don't matter. Several streams, on several loops too, may hear the same signal: each gets it.
+// Signals are delivered to whatever thread the kernel picks, and reach this
+// loop from there; none needs to be blocked, and threads of libraries don't
+// matter. Several streams, on several loops too, may hear the same signal: each
+// gets it.
 //
 // Threads: the loop's.
 
@@ -27,8 +31,9 @@ namespace braid {
 
 class SignalStream {
  public:
-  // Starts to listen. No signal, and one that can't be caught or that says that the program is broken (SIGKILL, SIGSTOP,
-  // SIGSEGV, SIGBUS, SIGFPE, SIGILL): INVALID_ARGUMENT.
+  // Starts to listen. No signal, and one that can't be caught or that says that
+  // the program is broken (SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL):
+  // INVALID_ARGUMENT.
   static absl::StatusOr<SignalStream> Open(std::initializer_list<int> signals) {
     return Open(std::span(signals.begin(), signals.size()));
   }
@@ -39,9 +44,10 @@ class SignalStream {
   // Closes it.
   ~SignalStream();
 
-  // Completes when a signal has come. co_await gives absl::StatusOr<int>, its number. Cancelled: stopped; the signal stays
-  // unread. One task at a time: another gets Busy. Closed meanwhile: Closed. The stream must stay where it is until then,
-  // or be closed first.
+  // Completes when a signal has come. co_await gives absl::StatusOr<int>, its
+  // number. Cancelled: stopped; the signal stays unread. One task at a time:
+  // another gets Busy. Closed meanwhile: Closed. The stream must stay where it
+  // is until then, or be closed first.
   auto Next() { return Operation<NextOp, State*>(Use()); }
 
   // Stops listening and restores what was before. Idempotent.
@@ -57,7 +63,7 @@ class SignalStream {
     bool Try();
     void Suspend();
     void Cancel() noexcept override;
-    absl::StatusOr<int> TakeResult();
+    absl::StatusOr<int> TakeResult() noexcept;
 
    private:
     friend class State;

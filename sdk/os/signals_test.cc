@@ -39,25 +39,28 @@ class OldDisposition {
 
 TEST(SignalStream, GivesSignals) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
+    SignalStream signals =
+        co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
     Raise(SIGUSR2);
     EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR2);
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("reader", [&]() -> Task<absl::Status> {
-        EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("reader");
-      Raise(SIGUSR1);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("reader", [&]() -> Task<absl::Status> {
+            EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("reader");
+          Raise(SIGUSR1);
+          co_return co_await group.Join();
+        });
   });
 }
 
 TEST(SignalStream, WakesALoopThatWaits) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
-    // From a thread, once the loop is most likely waiting, and in any case without harm.
+    // From a thread, once the loop is most likely waiting, and in any case
+    // without harm.
     std::thread killer([] {
       std::this_thread::yield();
       ::kill(::getpid(), SIGUSR1);
@@ -72,7 +75,8 @@ TEST(SignalStream, WakesALoopThatWaits) {
 // D8 of the list of what to agree on: as Trio does.
 TEST(SignalStream, ASignalThatIsRaisedSeveralTimesIsReadOnce) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
+    SignalStream signals =
+        co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
     for (int i = 0; i < 3; ++i) Raise(SIGUSR1);
     EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
     Raise(SIGUSR2);
@@ -83,14 +87,16 @@ TEST(SignalStream, ASignalThatIsRaisedSeveralTimesIsReadOnce) {
 
 TEST(SignalStream, SignalsTakeTurns) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    SignalStream signals = co_await OrReturn(SignalStream::Open({SIGHUP, SIGUSR1, SIGTERM}));
+    SignalStream signals =
+        co_await OrReturn(SignalStream::Open({SIGHUP, SIGUSR1, SIGTERM}));
     std::vector<int> read;
     for (int signal : {SIGHUP, SIGUSR1, SIGTERM}) Raise(signal);
     for (int i = 0; i < 6; ++i) {
       read.push_back(co_await OrReturn(signals.Next()));
       Raise(read.back());  // the one that was just read is there again at once
     }
-    EXPECT_EQ(read, (std::vector<int>{SIGHUP, SIGUSR1, SIGTERM, SIGHUP, SIGUSR1, SIGTERM}));
+    EXPECT_EQ(read, (std::vector<int>{SIGHUP, SIGUSR1, SIGTERM, SIGHUP, SIGUSR1,
+                                      SIGTERM}));
     for (int i = 0; i < 3; ++i) co_await OrReturn(signals.Next());
     co_return absl::OkStatus();
   });
@@ -98,7 +104,8 @@ TEST(SignalStream, SignalsTakeTurns) {
 
 TEST(SignalStream, HearsTheHighestSignalToo) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    SignalStream signals = co_await OrReturn(SignalStream::Open({SIGRTMAX, SIGHUP}));
+    SignalStream signals =
+        co_await OrReturn(SignalStream::Open({SIGRTMAX, SIGHUP}));
     Raise(SIGRTMAX);
     EXPECT_EQ(co_await OrReturn(signals.Next()), SIGRTMAX);
     Raise(SIGHUP);
@@ -129,7 +136,8 @@ TEST(SignalStream, RedeliversWhatNobodyRead) {
   OldDisposition old2(SIGUSR2, &OldHandler);
   RunOnEveryBackend([]() -> Task<absl::Status> {
     handled = 0;
-    SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
+    SignalStream signals =
+        co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
     Raise(SIGUSR1);
     Raise(SIGUSR1);
     Raise(SIGUSR2);
@@ -148,7 +156,8 @@ TEST(SignalStream, RedeliversWhatNobodyRead) {
 TEST(SignalStreamDeathTest, AnUnreadSigtermEndsTheProcess) {
   EXPECT_EXIT(RunOnBackend("asio",
                            []() -> Task<absl::Status> {
-                             SignalStream signals = co_await OrReturn(SignalStream::Open({SIGTERM}));
+                             SignalStream signals = co_await OrReturn(
+                                 SignalStream::Open({SIGTERM}));
                              Raise(SIGTERM);
                              co_return absl::OkStatus();
                            }),
@@ -160,11 +169,13 @@ TEST(SignalStream, EachStreamHearsASignal) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     handled = 0;
     SignalStream first = co_await OrReturn(SignalStream::Open({SIGUSR1}));
-    std::optional<SignalStream> second = co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
+    std::optional<SignalStream> second =
+        co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
     Raise(SIGUSR1);
     EXPECT_EQ(co_await OrReturn(second->Next()), SIGUSR1);
     Raise(SIGUSR1);
-    second.reset();  // the other one has it: nothing is redelivered, and the handler stays
+    second.reset();  // the other one has it: nothing is redelivered, and the
+                     // handler stays
     EXPECT_EQ(handled, 0);
     EXPECT_EQ(co_await OrReturn(first.Next()), SIGUSR1);
     first.Close();
@@ -175,11 +186,16 @@ TEST(SignalStream, EachStreamHearsASignal) {
 
 TEST(SignalStream, RefusesWhatCannotBe) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    EXPECT_EQ(SignalStream::Open({}).status().code(), absl::StatusCode::kInvalidArgument);
-    for (int signal : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 65, 32}) {
-      const absl::Status status = SignalStream::Open({SIGUSR1, signal}).status();
+    EXPECT_EQ(SignalStream::Open({}).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    for (int signal :
+         {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 65, 32}) {
+      const absl::Status status =
+          SignalStream::Open({SIGUSR1, signal}).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << signal;
-      EXPECT_NE(status.message().find(std::to_string(signal)), std::string::npos) << status;
+      EXPECT_NE(status.message().find(std::to_string(signal)),
+                std::string::npos)
+          << status;
     }
     co_return absl::OkStatus();
   });
@@ -188,13 +204,16 @@ TEST(SignalStream, RefusesWhatCannotBe) {
 TEST(SignalStream, OneTaskReadsAtATime) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("first", [&]() -> Task<void> { EXPECT_TRUE(IsClosed((co_await signals.Next()).status())); });
-      co_await UntilWaiting("first");
-      EXPECT_TRUE(IsBusy((co_await signals.Next()).status()));
-      signals.Close();
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("first", [&]() -> Task<void> {
+            EXPECT_TRUE(IsClosed((co_await signals.Next()).status()));
+          });
+          co_await UntilWaiting("first");
+          EXPECT_TRUE(IsBusy((co_await signals.Next()).status()));
+          signals.Close();
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -209,19 +228,24 @@ TEST(SignalStream, ACancelledReadTakesNoSignal) {
     EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
     // While it waits, twice, and again in its clean-up.
     CancelScope scope;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("reader", [&]() -> Task<void> {
-        EXPECT_FALSE((co_await scope.Run(Finally(signals.Next(), [&]() -> Task<absl::Status> {
-                       Raise(SIGUSR1);
-                       EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
-                       co_return absl::OkStatus();
-                     }))).has_value());
-      });
-      co_await UntilWaiting("reader");
-      scope.Cancel("once");
-      scope.Cancel("twice");
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("reader", [&]() -> Task<void> {
+            EXPECT_FALSE((co_await scope.Run(Finally(
+                              signals.Next(),
+                              [&]() -> Task<absl::Status> {
+                                Raise(SIGUSR1);
+                                EXPECT_EQ(co_await OrReturn(signals.Next()),
+                                          SIGUSR1);
+                                co_return absl::OkStatus();
+                              })))
+                             .has_value());
+          });
+          co_await UntilWaiting("reader");
+          scope.Cancel("once");
+          scope.Cancel("twice");
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -231,24 +255,26 @@ TEST(SignalStream, ACancelAtCompletionDeliversTheSignal) {
     SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
     SignalStream other = co_await OrReturn(SignalStream::Open({SIGUSR1}));
     CancelScope scope;
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      group.Start("canceller", [&]() -> Task<absl::Status> {
-        co_await OrReturn(other.Next());
-        scope.Cancel();
-        co_return absl::OkStatus();
-      });
-      group.Start("reader", [&]() -> Task<void> {
-        EXPECT_TRUE((co_await scope.Run(signals.Next())).has_value());
-      });
-      co_await UntilWaiting("canceller");
-      co_await UntilWaiting("reader");
-      Raise(SIGUSR1);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("canceller", [&]() -> Task<absl::Status> {
+            co_await OrReturn(other.Next());
+            scope.Cancel();
+            co_return absl::OkStatus();
+          });
+          group.Start("reader", [&]() -> Task<void> {
+            EXPECT_TRUE((co_await scope.Run(signals.Next())).has_value());
+          });
+          co_await UntilWaiting("canceller");
+          co_await UntilWaiting("reader");
+          Raise(SIGUSR1);
+          co_return co_await group.Join();
+        });
   });
 }
 
-// Threads raise signals while streams open and close: nothing is lost, nothing crashes.
+// Threads raise signals while streams open and close: nothing is lost, nothing
+// crashes.
 TEST(SignalStream, AFloodFromOtherThreads) {
   OldDisposition old(SIGUSR1, &OldHandler);
   std::atomic<bool> enough = false;
@@ -261,7 +287,8 @@ TEST(SignalStream, AFloodFromOtherThreads) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     for (int i = 0; i < 200; ++i) {
       SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
-      for (int j = 0; j < i % 4; ++j) EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
+      for (int j = 0; j < i % 4; ++j)
+        EXPECT_EQ(co_await OrReturn(signals.Next()), SIGUSR1);
     }
     co_return absl::OkStatus();
   });

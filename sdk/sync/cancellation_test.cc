@@ -4,9 +4,9 @@
 // cancellation too large for one go is on its way to it.
 //
 // A *case* is one awaitable: Wait() awaits it once and counts in `completed`,
-// Release() lets exactly one Wait() complete, a waiting or a later one (if it is
-// for_all(), all of them). Whatever was cancelled in between, what was released
-// is there for somebody else.
+// Release() lets exactly one Wait() complete, a waiting or a later one (if it
+// is for_all(), all of them). Whatever was cancelled in between, what was
+// released is there for somebody else.
 
 #include <cstddef>
 #include <memory>
@@ -326,9 +326,8 @@ TEST_P(CancellationTest, Twice) {
     CancelScope outer;
     CancelScope inner;
     auto task = group.Start("task", [&]() -> Task<void> {
-      co_await outer.Run([&]() -> Task<void> {
-        co_await inner.Run(it.Wait());
-      });
+      co_await outer.Run(
+          [&]() -> Task<void> { co_await inner.Run(it.Wait()); });
     });
     co_await OthersWait();
     inner.Cancel();
@@ -355,12 +354,11 @@ TEST_P(CancellationTest, Twice) {
 TEST_P(CancellationTest, InCleanUp) {
   ForTheCase([](TaskGroup& group, Case& it) -> Task<absl::Status> {
     auto task = group.Start("task", [&]() -> Task<void> {
-      co_await Finally(
-          []() -> Task<void> { co_await SleepForever(); },
-          [&](const Outcome<void>& outcome) -> Task<void> {
-            EXPECT_TRUE(outcome.stopped());
-            co_await it.Wait();
-          });
+      co_await Finally([]() -> Task<void> { co_await SleepForever(); },
+                       [&](const Outcome<void>& outcome) -> Task<void> {
+                         EXPECT_TRUE(outcome.stopped());
+                         co_await it.Wait();
+                       });
     });
     co_await OthersWait();
     task.Cancel();
@@ -403,8 +401,7 @@ TEST_P(CancellationTest, AsALegOfACombinator) {
       co_await SleepFor(1s);
       it.Release();
     });
-    auto [waited_again, slept_again] =
-        co_await AnyOf(it.Wait(), SleepFor(1s));
+    auto [waited_again, slept_again] = co_await AnyOf(it.Wait(), SleepFor(1s));
     EXPECT_TRUE(waited_again || slept_again);
     EXPECT_EQ(waited_again, it.completed == 1);
     co_await OthersWait();

@@ -72,9 +72,7 @@ class ChannelEnd {
   }
 
   // Another end on the same side; closed if this one is.
-  Side Clone() const {
-    return state_ == nullptr ? Side() : Side::Open(state_);
-  }
+  Side Clone() const { return state_ == nullptr ? Side() : Side::Open(state_); }
 
   // Tasks that wait on this end get ClosedError, and so does its later use.
   // Idempotent. Resumes nothing inline: may be called from any destructor.
@@ -160,7 +158,7 @@ class Sender : public detail::ChannelEnd<Sender<T>, T> {
 
   class SendOp : public detail::SendWaiter<T> {
    public:
-    bool Try() noexcept {
+    bool Try() {
       detail::ChannelState<T>* state = sender_->state_;
       if (state == nullptr) [[unlikely]] {
         this->transfer_ = detail::Transfer::kClosed;

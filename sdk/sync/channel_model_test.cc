@@ -65,8 +65,8 @@ class Model {
     const int consumers = 1 + Draw(6);
     std::vector<TaskHandle<void>> tasks;
     for (int i = 0; i < producers; ++i) {
-      tasks.push_back(group.Start("producer", &Model::Produce, this, i,
-                                  sender.Clone()));
+      tasks.push_back(
+          group.Start("producer", &Model::Produce, this, i, sender.Clone()));
     }
     for (int i = 0; i < consumers; ++i) {
       auto consumer =
@@ -191,9 +191,8 @@ class Model {
           break;
         }
         case 1: {
-          auto result =
-              co_await MoveOnAfter(std::chrono::milliseconds(Draw(3)),
-                                   receiver.Receive());
+          auto result = co_await MoveOnAfter(std::chrono::milliseconds(Draw(3)),
+                                             receiver.Receive());
           if (!result.has_value()) continue;
           item = **std::move(result);
           break;

@@ -31,8 +31,7 @@ void Condition::WaitOp::Suspend() {
   detail::Check(mutex_ != nullptr,
                 "a task waits in a condition without holding the mutex; lock "
                 "it and pass the guard");
-  const auto* first =
-      static_cast<const WaitOp*>(condition_->waiters_.front());
+  const auto* first = static_cast<const WaitOp*>(condition_->waiters_.front());
   detail::Check(first == nullptr || first->mutex_ == mutex_,
                 "tasks wait in one condition with different mutexes; use a "
                 "condition for each mutex");

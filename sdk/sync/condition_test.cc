@@ -314,7 +314,8 @@ TEST(ConditionTest, NothingHangsWhenTasksAreCancelledAtRandom) {
           auto producer = [&]() -> Task<void> {
             for (;;) {
               Mutex::Guard guard = co_await mutex.Lock();
-              co_await not_full.WaitFor(guard, [&] { return queue.size() < 2; });
+              co_await not_full.WaitFor(guard,
+                                        [&] { return queue.size() < 2; });
               queue.push_back(put++);
               not_empty.Notify();
               guard.Unlock();

@@ -114,9 +114,8 @@ TEST(EventTest, MayGoRightAfterItIsSet) {
 TEST(EventDeathTest, OutlivesItsWaiters) {
   EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  auto event = std::make_unique<Event>();
-                 group.Start("waiter", [&]() -> Task<void> {
-                   co_await event->Wait();
-                 });
+                 group.Start("waiter",
+                             [&]() -> Task<void> { co_await event->Wait(); });
                  co_await OthersWait();
                  event.reset();
                  co_return absl::OkStatus();

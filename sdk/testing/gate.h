@@ -4,7 +4,8 @@
 // withdraw when cancelled, to refuse, or to take its time.
 //
 //   Gate gate(Gate::OnCancel::kRefuse);
-//   group.Start("waiter", [](Gate* gate) -> Task<void> { co_await gate->Wait(); }, &gate);
+//   group.Start("waiter", [](Gate* gate) -> Task<void> { co_await gate->Wait();
+//   }, &gate);
 //   ...
 //   gate.Open(7);
 //

@@ -1,6 +1,5 @@
 #include "braid/backend/asio/asio_backend.h"
 
-
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -20,7 +19,8 @@ namespace braid {
 namespace detail {
 namespace {
 
-// A busy loop looks for I/O no more often than this; a look costs about a fifth of a microsecond.
+// A busy loop looks for I/O no more often than this; a look costs about a fifth
+// of a microsecond.
 constexpr Duration kPollInterval = std::chrono::microseconds(50);
 // Handlers of others that run between two turns, at most.
 constexpr int kMaxHandlers = 64;
@@ -28,27 +28,31 @@ constexpr int kMaxHandlers = 64;
 // Waits for the epoll set through an io_context.
 class AsioBackendBase : public EpollBackend, public AsioContext {
  public:
-  explicit AsioBackendBase(std::shared_ptr<Host> host) : EpollBackend(std::move(host)) {}
+  explicit AsioBackendBase(std::shared_ptr<Host> host)
+      : EpollBackend(std::move(host)) {}
   using EpollBackend::Init;
 
   std::string_view name() const override { return "asio"; }
 
  protected:
-
-  // Calls `ready` from a handler of `io` once the epoll set is readable. One at a time.
+  // Calls `ready` from a handler of `io` once the epoll set is readable. One at
+  // a time.
   template <typename F>
   void WatchThrough(boost::asio::io_context& io, F ready) {
     if (!watch_.has_value()) watch_.emplace(io, epoll_fd());
-    watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read, std::move(ready));
+    watch_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                       std::move(ready));
   }
-  // Takes back a watch; what was to be called isn't, or is called with an error.
+  // Takes back a watch; what was to be called isn't, or is called with an
+  // error.
   void StopWatching() {
     if (!watch_.has_value()) return;
     watch_->release();
     watch_.reset();
   }
 
-  // Makes the epoll set readable at `deadline`, or sometimes earlier. An io_context knows no deadlines but milliseconds.
+  // Makes the epoll set readable at `deadline`, or sometimes earlier. An
+  // io_context knows no deadlines but milliseconds.
   void WakeAt(Time deadline) {
     if (wake_at_ <= Now()) wake_at_ = kNever;
     if (deadline >= wake_at_) return;
@@ -84,7 +88,9 @@ class OwnBackend final : public AsioBackendBase {
   }
 
   boost::asio::io_context& io_context() override {
-    if (io_ == nullptr) io_ = std::make_unique<boost::asio::io_context>(BOOST_ASIO_CONCURRENCY_HINT_1);
+    if (io_ == nullptr)
+      io_ = std::make_unique<boost::asio::io_context>(
+          BOOST_ASIO_CONCURRENCY_HINT_1);
     return *io_;
   }
   void Kick() override {}
@@ -95,7 +101,9 @@ class OwnBackend final : public AsioBackendBase {
     if (io_->stopped()) io_->restart();  // by a handler
     if (!watching_) {
       watching_ = true;
-      WatchThrough(*io_, [this](const boost::system::error_code&) { watching_ = false; });
+      WatchThrough(*io_, [this](const boost::system::error_code&) {
+        watching_ = false;
+      });
     }
     int left = kMaxHandlers;
     if (deadline != kAlways && StartWaiting()) {
@@ -117,7 +125,8 @@ class OwnBackend final : public AsioBackendBase {
 // A loop in an io_context of the application's. Handlers own it.
 class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
  public:
-  GuestLoop(boost::asio::io_context& io, std::unique_ptr<GuestTask> task, LoopOptions options)
+  GuestLoop(boost::asio::io_context& io, std::unique_ptr<GuestTask> task,
+            LoopOptions options)
       : io_(io), task_(std::move(task)), backend_(*this) {
     const absl::Status status = backend_.Init();
     Check(status.ok(), "RunOn: the process is out of descriptors");
@@ -125,7 +134,8 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
   }
   ~GuestLoop() {
     Check(!loop_.has_value(),
-          "an io_context goes before the RunOn on it has ended; Cancel() it, and let the io_context run until `done` is called");
+          "an io_context goes before the RunOn on it has ended; Cancel() it, "
+          "and let the io_context run until `done` is called");
   }
 
   void Start() {
@@ -137,21 +147,27 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
   }
 
   void Cancel(std::string reason) {
-    boost::asio::post(io_, [self = shared_from_this(), reason = std::move(reason)] {
-      if (!self->loop_.has_value()) return;
-      {
-        const Loop::Binding binding(*self->loop_);
-        self->loop_->CancelRoot(reason);
-      }
-      self->Schedule();
-    });
+    boost::asio::post(io_,
+                      [self = shared_from_this(), reason = std::move(reason)] {
+                        if (!self->loop_.has_value()) return;
+                        {
+                          const Loop::Binding binding(*self->loop_);
+                          self->loop_->CancelRoot(reason);
+                        }
+                        self->Schedule();
+                      });
   }
 
  private:
   class GuestBackend final : public AsioBackendBase {
    public:
-    explicit GuestBackend(GuestLoop& guest) : AsioBackendBase(MakeRealHost()), guest_(guest) {}
-    void Run(Loop&) override { Check(false, "this backend is a guest of an io_context, which runs it; see RunOn"); }
+    explicit GuestBackend(GuestLoop& guest)
+        : AsioBackendBase(MakeRealHost()), guest_(guest) {}
+    void Run(Loop&) override {
+      Check(
+          false,
+          "this backend is a guest of an io_context, which runs it; see RunOn");
+    }
     boost::asio::io_context& io_context() override { return guest_.io_; }
     void Kick() override { guest_.Schedule(); }
 
@@ -178,7 +194,9 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
   void Turn() {
     if (!loop_.has_value()) return;
     if (thread_ == std::thread::id()) thread_ = std::this_thread::get_id();
-    Check(thread_ == std::this_thread::get_id(), "RunOn needs an io_context that one thread runs; this one is run by several");
+    Check(thread_ == std::this_thread::get_id(),
+          "RunOn needs an io_context that one thread runs; this one is run by "
+          "several");
     bool more = false;
     {
       const Loop::Binding binding(*loop_);
@@ -189,7 +207,8 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
     if (loop_->finished()) return Finish();
     if (!watching_) {
       watching_ = true;
-      backend_.WatchThrough(io_, [self = shared_from_this()](const boost::system::error_code& error) {
+      backend_.WatchThrough(io_, [self = shared_from_this()](
+                                     const boost::system::error_code& error) {
         self->watching_ = false;
         if (!error) self->Turn();
       });
@@ -216,32 +235,40 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
   bool watching_ = false;
 };
 
-std::weak_ptr<GuestLoop> StartGuest(boost::asio::io_context& io, std::unique_ptr<GuestTask> task, LoopOptions options) {
+std::weak_ptr<GuestLoop> StartGuest(boost::asio::io_context& io,
+                                    std::unique_ptr<GuestTask> task,
+                                    LoopOptions options) {
   auto guest = std::make_shared<GuestLoop>(io, std::move(task), options);
   guest->Start();
   return guest;
 }
 
 void CancelGuest(const std::weak_ptr<GuestLoop>& guest, std::string reason) {
-  if (const std::shared_ptr<GuestLoop> alive = guest.lock()) alive->Cancel(std::move(reason));
+  if (const std::shared_ptr<GuestLoop> alive = guest.lock())
+    alive->Cancel(std::move(reason));
 }
 
 AsioContext& CurrentAsioContext() {
   auto* context = dynamic_cast<AsioContext*>(&CurrentBackend());
-  Check(context != nullptr, "what is built on Asio needs the Asio backend; start the program with --backend=asio");
+  Check(context != nullptr,
+        "what is built on Asio needs the Asio backend; start the program with "
+        "--backend=asio");
   return *context;
 }
 
 absl::Status AsioErrorStatus(const boost::system::error_code& error) {
-  if (error.category() == boost::system::system_category()) return ErrnoStatus(error.value(), "asio");
-  const std::string message = "asio: " + error.message() + " (" + error.category().name() + ")";
+  if (error.category() == boost::system::system_category())
+    return ErrnoStatus(error.value(), "asio");
+  const std::string message =
+      "asio: " + error.message() + " (" + error.category().name() + ")";
   if (error == boost::asio::error::eof) return absl::OutOfRangeError(message);
   return absl::UnknownError(message);
 }
 
 }  // namespace detail
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeAsioBackend(std::shared_ptr<Host> host) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeAsioBackend(
+    std::shared_ptr<Host> host) {
   auto backend = std::make_unique<detail::OwnBackend>(std::move(host));
   if (absl::Status status = backend->Init(); !status.ok()) return status;
   return backend;

@@ -15,7 +15,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Not before its time, and not as late as a clock of whole milliseconds would be, most of the times.
+// Not before its time, and not as late as a clock of whole milliseconds would
+// be, most of the times.
 TEST(AsioBackend, TimersAreFinerThanAMillisecond) {
   RunOnBackend("asio", []() -> Task<void> {
     Duration least = 1h;
@@ -63,21 +64,22 @@ TEST(AsioBackend, ABusyLoopStillPolls) {
   RunOnBackend("asio", []() -> Task<absl::Status> {
     UdpSocket a = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
     UdpSocket b = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
-    co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-      bool received = false;
-      group.Start("receiver", [&]() -> Task<absl::Status> {
-        DatagramBuffer buffer;
-        co_await OrReturn(b.Receive(buffer));
-        received = true;
-        co_return absl::OkStatus();
-      });
-      co_await UntilWaiting("receiver");
-      co_await OrReturn(a.SendTo("x", b.local_address()));
-      const Time limit = Now() + 10s;
-      while (!received && Now() < limit) co_await Checkpoint();
-      EXPECT_TRUE(received);
-      co_return co_await group.Join();
-    });
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          bool received = false;
+          group.Start("receiver", [&]() -> Task<absl::Status> {
+            DatagramBuffer buffer;
+            co_await OrReturn(b.Receive(buffer));
+            received = true;
+            co_return absl::OkStatus();
+          });
+          co_await UntilWaiting("receiver");
+          co_await OrReturn(a.SendTo("x", b.local_address()));
+          const Time limit = Now() + 10s;
+          while (!received && Now() < limit) co_await Checkpoint();
+          EXPECT_TRUE(received);
+          co_return co_await group.Join();
+        });
   });
 }
 
@@ -86,13 +88,16 @@ TEST(AsioBackend, RunsOneProgramAfterAnother) {
   ASSERT_TRUE(backend.ok());
   std::optional<UdpSocket> kept;
   for (int i = 0; i < 3; ++i) {
-    const absl::Status status = ::braid::Run(**backend, [&]() -> Task<absl::Status> {
-      if (!kept.has_value()) kept = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
-      co_await OrReturn(kept->SendTo("to myself", kept->local_address()));
-      DatagramBuffer buffer;
-      EXPECT_EQ((co_await OrReturn(kept->Receive(buffer))).data.text(), "to myself");
-      co_return absl::OkStatus();
-    });
+    const absl::Status status =
+        ::braid::Run(**backend, [&]() -> Task<absl::Status> {
+          if (!kept.has_value())
+            kept = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
+          co_await OrReturn(kept->SendTo("to myself", kept->local_address()));
+          DatagramBuffer buffer;
+          EXPECT_EQ((co_await OrReturn(kept->Receive(buffer))).data.text(),
+                    "to myself");
+          co_return absl::OkStatus();
+        });
     EXPECT_TRUE(status.ok()) << status;
   }
 }
@@ -110,18 +115,20 @@ TEST(AsioBackendDeathTest, ASocketMustNotOutliveItsBackend) {
 }
 
 TEST(AsioBackendDeathTest, ASocketStaysOnItsLoop) {
-  EXPECT_DEATH(RunOnBackend("asio",
-                            []() -> Task<absl::Status> {
-                              UdpSocket socket = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
-                              std::thread([&] {
-                                RunOnBackend("asio", [&]() -> Task<absl::Status> {
-                                  DatagramBuffer buffer;
-                                  co_return (co_await socket.Receive(buffer)).status();
-                                });
-                              }).join();
-                              co_return absl::OkStatus();
-                            }),
-               "on another loop");
+  EXPECT_DEATH(
+      RunOnBackend("asio",
+                   []() -> Task<absl::Status> {
+                     UdpSocket socket =
+                         co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
+                     std::thread([&] {
+                       RunOnBackend("asio", [&]() -> Task<absl::Status> {
+                         DatagramBuffer buffer;
+                         co_return (co_await socket.Receive(buffer)).status();
+                       });
+                     }).join();
+                     co_return absl::OkStatus();
+                   }),
+      "on another loop");
 }
 
 }  // namespace

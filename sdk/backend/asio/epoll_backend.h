@@ -1,8 +1,11 @@
-// EpollBackend: I/O by trying the system call first and waiting for readiness only when it would block.
+// EpollBackend: I/O by trying the system call first and waiting for readiness
+// only when it would block.
 //
-// The part of the Asio backend that has nothing to do with Asio. All descriptors are in one epoll set, edge-triggered, put
-// there when something first waits for them; whether one may be ready is remembered, so that no call is wasted on finding
-// out. A waiting operation is a pointer in its descriptor: cancelling it costs no system call.
+// The part of the Asio backend that has nothing to do with Asio. All
+// descriptors are in one epoll set, edge-triggered, put there when something
+// first waits for them; whether one may be ready is remembered, so that no call
+// is wasted on finding out. A waiting operation is a pointer in its descriptor:
+// cancelling it costs no system call.
 
 #ifndef BRAID_BACKEND_ASIO_EPOLL_BACKEND_H_
 #define BRAID_BACKEND_ASIO_EPOLL_BACKEND_H_
@@ -46,12 +49,14 @@ class EpollBackend : public Backend {
   // Opens the epoll set; nothing else may be called before.
   absl::Status Init();
 
-  // Waits for events until `deadline` (kAlways: only looks) or a Wake, and ends the operations they are about.
+  // Waits for events until `deadline` (kAlways: only looks) or a Wake, and ends
+  // the operations they are about.
   void Poll(Time deadline);
 
   // Readable when Poll has something to do.
   int epoll_fd() const { return epoll_.get(); }
-  // From StartWaiting to StopWaiting, Wake makes epoll_fd() readable. False: it was called before; don't wait.
+  // From StartWaiting to StopWaiting, Wake makes epoll_fd() readable. False: it
+  // was called before; don't wait.
   bool StartWaiting();
   void StopWaiting();
   // Makes epoll_fd() readable at `when`, once.
@@ -63,7 +68,8 @@ class EpollBackend : public Backend {
   enum class WakeState : uint8_t { kRunning, kWaiting, kWoken };
 
   IoHandle MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed);
-  // Makes sure that the epoll set tells when `descriptor` becomes ready. An errno.
+  // Makes sure that the epoll set tells when `descriptor` becomes ready. An
+  // errno.
   int Watch(EpollDescriptor& descriptor, IoDirection direction);
   void Unwatch(EpollDescriptor& descriptor, uint32_t events);
   void Dispatch(EpollDescriptor& descriptor, uint32_t events);
@@ -72,13 +78,17 @@ class EpollBackend : public Backend {
   // Each makes the system call of one kind of operation. False: it would block.
   bool Perform(EpollDescriptor& descriptor, IoOperation& operation);
   bool Receive(EpollDescriptor& descriptor, ReceiveOperation& operation);
-  bool ReceiveChunk(EpollDescriptor& descriptor, ReceiveChunkOperation& operation);
+  bool ReceiveChunk(EpollDescriptor& descriptor,
+                    ReceiveChunkOperation& operation);
   // The bytes that came into `buffer`. False: it would block.
-  bool ReceiveInto(EpollDescriptor& descriptor, std::span<std::byte> buffer, size_t& size, int& error);
+  bool ReceiveInto(EpollDescriptor& descriptor, std::span<std::byte> buffer,
+                   size_t& size, int& error);
   bool Send(EpollDescriptor& descriptor, SendOperation& operation);
-  bool ReceiveFrom(EpollDescriptor& descriptor, ReceiveFromOperation& operation);
+  bool ReceiveFrom(EpollDescriptor& descriptor,
+                   ReceiveFromOperation& operation);
   bool SendTo(EpollDescriptor& descriptor, SendToOperation& operation);
-  bool ReceiveBatch(EpollDescriptor& descriptor, ReceiveBatchOperation& operation);
+  bool ReceiveBatch(EpollDescriptor& descriptor,
+                    ReceiveBatchOperation& operation);
   bool SendBatch(EpollDescriptor& descriptor, SendBatchOperation& operation);
   bool Accept(EpollDescriptor& descriptor, AcceptOperation& operation);
   bool Connect(EpollDescriptor& descriptor, ConnectOperation& operation);

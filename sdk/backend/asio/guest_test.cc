@@ -24,7 +24,8 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// Runs `body` as a guest of an io_context that does nothing else, and gives its status.
+// Runs `body` as a guest of an io_context that does nothing else, and gives its
+// status.
 template <typename B>
 absl::Status RunAsGuest(B body) {
   const size_t before = OpenDescriptors();
@@ -35,13 +36,20 @@ absl::Status RunAsGuest(B body) {
     io.run();
   }
   EXPECT_EQ(OpenDescriptors(), before);
-  if (!ended.has_value()) return absl::InternalError("the io_context ran out of work before the body ended");
+  if (!ended.has_value())
+    return absl::InternalError(
+        "the io_context ran out of work before the body ended");
   return *ended;
 }
 
 TEST(Guest, RunsABody) {
-  EXPECT_EQ(RunAsGuest([]() -> Task<absl::Status> { co_return absl::OkStatus(); }), absl::OkStatus());
-  EXPECT_EQ(RunAsGuest([]() -> Task<absl::Status> { co_return absl::NotFoundError("x"); }), absl::NotFoundError("x"));
+  EXPECT_EQ(
+      RunAsGuest([]() -> Task<absl::Status> { co_return absl::OkStatus(); }),
+      absl::OkStatus());
+  EXPECT_EQ(RunAsGuest([]() -> Task<absl::Status> {
+              co_return absl::NotFoundError("x");
+            }),
+            absl::NotFoundError("x"));
 }
 
 TEST(Guest, ReturnsBeforeAnythingRuns) {
@@ -61,32 +69,37 @@ TEST(Guest, ReturnsBeforeAnythingRuns) {
 }
 
 TEST(Guest, HasTimersAndSockets) {
-  EXPECT_EQ(RunAsGuest([]() -> Task<absl::Status> {
-              const Time start = Now();
-              co_await SleepFor(3ms);
-              EXPECT_GE(Now() - start, 3ms);
-              EXPECT_FALSE((co_await MoveOnAfter(1ms, SleepFor(1h))));
-              UdpSocket a = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
-              UdpSocket b = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
-              co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-                group.Start("echo", [&]() -> Task<absl::Status> {
-                  DatagramBuffer buffer;
-                  for (;;) {
-                    Datagram datagram = co_await OrReturn(b.Receive(buffer));
-                    co_await OrReturn(b.Reply(datagram, datagram.data));
-                  }
-                });
+  EXPECT_EQ(
+      RunAsGuest([]() -> Task<absl::Status> {
+        const Time start = Now();
+        co_await SleepFor(3ms);
+        EXPECT_GE(Now() - start, 3ms);
+        EXPECT_FALSE((co_await MoveOnAfter(1ms, SleepFor(1h))));
+        UdpSocket a = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
+        UdpSocket b = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
+        co_return co_await WithTaskGroup(
+            [&](TaskGroup& group) -> Task<absl::Status> {
+              group.Start("echo", [&]() -> Task<absl::Status> {
                 DatagramBuffer buffer;
-                for (int i = 0; i < 300; ++i) {
-                  co_await OrReturn(a.SendTo(std::to_string(i), b.local_address()));
-                  EXPECT_EQ((co_await OrReturn(a.Receive(buffer))).data.text(), std::to_string(i));
-                  if (i % 50 == 0) co_await SleepFor(std::chrono::microseconds(i));
+                for (;;) {
+                  Datagram datagram = co_await OrReturn(b.Receive(buffer));
+                  co_await OrReturn(b.Reply(datagram, datagram.data));
                 }
-                group.Cancel();
-                co_return co_await group.Join();
               });
-            }),
-            absl::OkStatus());
+              DatagramBuffer buffer;
+              for (int i = 0; i < 300; ++i) {
+                co_await OrReturn(
+                    a.SendTo(std::to_string(i), b.local_address()));
+                EXPECT_EQ((co_await OrReturn(a.Receive(buffer))).data.text(),
+                          std::to_string(i));
+                if (i % 50 == 0)
+                  co_await SleepFor(std::chrono::microseconds(i));
+              }
+              group.Cancel();
+              co_return co_await group.Join();
+            });
+      }),
+      absl::OkStatus());
 }
 
 TEST(Guest, LeavesTheApplicationItsShare) {
@@ -149,7 +162,8 @@ TEST(Guest, CanBeCancelledFromAnywhere) {
   asio::io_context io;
   std::optional<absl::Status> ended;
   GuestRun guest = RunOn(
-      io, []() -> Task<absl::Status> {
+      io,
+      []() -> Task<absl::Status> {
         co_await SleepForever();
         co_return absl::OkStatus();
       },

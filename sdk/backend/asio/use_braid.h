@@ -4,21 +4,26 @@
 //   absl::Status status = co_await timer.async_wait(UseBraid);
 //   size_t size = co_await OrReturn(port.async_read_some(buffer, UseBraid));
 //
-// For: what Braid has nothing of its own for: serial ports, and libraries written for Asio. On the Asio backend only; on
-// another one it is a failed check.
+// For: what Braid has nothing of its own for: serial ports, and libraries
+// written for Asio. On the Asio backend only; on another one it is a failed
+// check.
 //
-// co_await gives what the handler would get, with the error in front made a status: absl::Status, absl::StatusOr<T>, or
-// absl::StatusOr<std::tuple<T...>>; an exception in front is rethrown; without either, the value, a tuple of values, or
-// nothing. boost::asio::as_tuple(UseBraid) gives everything as it is, the error code included, for operations that both fail
-// and say how far they came.
+// co_await gives what the handler would get, with the error in front made a
+// status: absl::Status, absl::StatusOr<T>, or absl::StatusOr<std::tuple<T...>>;
+// an exception in front is rethrown; without either, the value, a tuple of
+// values, or nothing. boost::asio::as_tuple(UseBraid) gives everything as it
+// is, the error code included, for operations that both fail and say how far
+// they came.
 //
-// Completes when the handler would be called. Cancelled: asks the operation to end in every way it knows
-// (boost::asio::cancellation_type::all), and waits until it has. It is stopped if it then says operation_aborted and gives
-// nothing; otherwise it completes with what it says, so nothing is lost. What a composed operation (async_read) did before
-// is lost with it if it doesn't say; by Asio's rules, its object is then good for closing only.
+// Completes when the handler would be called. Cancelled: asks the operation to
+// end in every way it knows (boost::asio::cancellation_type::all), and waits
+// until it has. It is stopped if it then says operation_aborted and gives
+// nothing; otherwise it completes with what it says, so nothing is lost. What a
+// composed operation (async_read) did before is lost with it if it doesn't say;
+// by Asio's rules, its object is then good for closing only.
 //
-// Lifetimes: what is handed to the operation lives until the await is over. Threads: the loop's; the Asio objects may belong
-// to any io_context.
+// Lifetimes: what is handed to the operation lives until the await is over.
+// Threads: the loop's; the Asio objects may belong to any io_context.
 
 #ifndef BRAID_BACKEND_ASIO_USE_BRAID_H_
 #define BRAID_BACKEND_ASIO_USE_BRAID_H_
@@ -48,9 +53,12 @@ namespace braid {
 struct UseBraidToken {};
 inline constexpr UseBraidToken UseBraid;
 
-// The io_context that the current loop runs on, to make Asio objects with. They must go before it: let tasks own them.
-// From the first call on, the loop of a backend of its own waits in it, which costs two more system calls per wait.
-inline boost::asio::io_context& CurrentIoContext() { return detail::CurrentAsioContext().io_context(); }
+// The io_context that the current loop runs on, to make Asio objects with. They
+// must go before it: let tasks own them. From the first call on, the loop of a
+// backend of its own waits in it, which costs two more system calls per wait.
+inline boost::asio::io_context& CurrentIoContext() {
+  return detail::CurrentAsioContext().io_context();
+}
 
 namespace detail {
 
@@ -73,8 +81,11 @@ struct AsioResult {
 
 template <typename... Vs>
 auto WithoutFirst(std::tuple<Vs...>&& values) {
-  return std::apply([]<typename F, typename... Rest>(F&&, Rest&&... rest) { return std::tuple(std::move(rest)...); },
-                    std::move(values));
+  return std::apply(
+      []<typename F, typename... Rest>(F&&, Rest&&... rest) {
+        return std::tuple(std::move(rest)...);
+      },
+      std::move(values));
 }
 
 template <typename... Vs>
@@ -82,8 +93,13 @@ struct AsioResult<boost::system::error_code, Vs...> {
   using Values = std::tuple<boost::system::error_code, Vs...>;
   // It says that it was aborted, and nothing else.
   static bool Aborted(const Values& values) {
-    if (std::get<0>(values) != boost::asio::error::operation_aborted) return false;
-    return std::apply([](const auto&, const auto&... rest) { return (IsNothing(rest) && ...); }, values);
+    if (std::get<0>(values) != boost::asio::error::operation_aborted)
+      return false;
+    return std::apply(
+        [](const auto&, const auto&... rest) {
+          return (IsNothing(rest) && ...);
+        },
+        values);
   }
   static auto Make(Values&& values) {
     const boost::system::error_code error = std::get<0>(values);
@@ -91,10 +107,12 @@ struct AsioResult<boost::system::error_code, Vs...> {
       return error ? AsioErrorStatus(error) : absl::OkStatus();
     } else if constexpr (sizeof...(Vs) == 1) {
       using Value = std::tuple_element_t<1, Values>;
-      return error ? absl::StatusOr<Value>(AsioErrorStatus(error)) : absl::StatusOr<Value>(std::get<1>(std::move(values)));
+      return error ? absl::StatusOr<Value>(AsioErrorStatus(error))
+                   : absl::StatusOr<Value>(std::get<1>(std::move(values)));
     } else {
       using Rest = std::tuple<Vs...>;
-      return error ? absl::StatusOr<Rest>(AsioErrorStatus(error)) : absl::StatusOr<Rest>(WithoutFirst(std::move(values)));
+      return error ? absl::StatusOr<Rest>(AsioErrorStatus(error))
+                   : absl::StatusOr<Rest>(WithoutFirst(std::move(values)));
     }
   }
 
@@ -104,7 +122,8 @@ struct AsioResult<boost::system::error_code, Vs...> {
     if constexpr (std::is_integral_v<V>) {
       return value == 0;
     } else {
-      return true;  // an object of a type that says nothing here, such as a socket that wasn't accepted
+      return true;  // an object of a type that says nothing here, such as a
+                    // socket that wasn't accepted
     }
   }
 };
@@ -114,7 +133,8 @@ struct AsioResult<std::exception_ptr, Vs...> {
   using Values = std::tuple<std::exception_ptr, Vs...>;
   static bool Aborted(const Values&) { return false; }
   static auto Make(Values&& values) {
-    if (std::get<0>(values) != nullptr) std::rethrow_exception(std::get<0>(values));
+    if (std::get<0>(values) != nullptr)
+      std::rethrow_exception(std::get<0>(values));
     return AsioResult<Vs...>::Make(WithoutFirst(std::move(values)));
   }
 };
@@ -124,7 +144,8 @@ template <typename... Vs>
 struct AsioResult<std::tuple<boost::system::error_code, Vs...>> {
   using Values = std::tuple<std::tuple<boost::system::error_code, Vs...>>;
   static bool Aborted(const Values& values) {
-    return AsioResult<boost::system::error_code, Vs...>::Aborted(std::get<0>(values));
+    return AsioResult<boost::system::error_code, Vs...>::Aborted(
+        std::get<0>(values));
   }
   static auto Make(Values&& values) { return std::get<0>(std::move(values)); }
 };
@@ -138,7 +159,11 @@ class AsioOperation final : public OperationBase {
   bool Try() {
     context_ = &CurrentAsioContext();
     executor_ = context_->io_context().get_executor();
-    std::apply([&](auto&... arguments) { std::move(initiation_)(Handler(this), std::move(arguments)...); }, arguments_);
+    std::apply(
+        [&](auto&... arguments) {
+          std::move(initiation_)(Handler(this), std::move(arguments)...);
+        },
+        arguments_);
     started_ = true;
     return values_.has_value();
   }
@@ -157,15 +182,21 @@ class AsioOperation final : public OperationBase {
     using cancellation_slot_type = boost::asio::cancellation_slot;
 
     explicit Handler(AsioOperation* operation) : operation_(operation) {}
-    Handler(Handler&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)) {}
+    Handler(Handler&& other) noexcept
+        : operation_(std::exchange(other.operation_, nullptr)) {}
     Handler& operator=(Handler&&) = delete;
     ~Handler() {
       Check(operation_ == nullptr,
-            "an asynchronous operation of Asio threw its handler away, and a task waits for it; its io_context must outlive it");
+            "an asynchronous operation of Asio threw its handler away, and a "
+            "task waits for it; its io_context must outlive it");
     }
 
-    executor_type get_executor() const noexcept { return *operation_->executor_; }
-    cancellation_slot_type get_cancellation_slot() const noexcept { return operation_->signal_.slot(); }
+    executor_type get_executor() const noexcept {
+      return *operation_->executor_;
+    }
+    cancellation_slot_type get_cancellation_slot() const noexcept {
+      return operation_->signal_.slot();
+    }
 
     template <typename... As>
     void operator()(As&&... values) {
@@ -204,11 +235,15 @@ class AsioOperation final : public OperationBase {
 template <typename R, typename... Vs>
 struct boost::asio::async_result<braid::UseBraidToken, R(Vs...)> {
   template <typename Initiation, typename... Args>
-  static auto initiate(Initiation&& initiation, braid::UseBraidToken, Args&&... args) {
+  static auto initiate(Initiation&& initiation, braid::UseBraidToken,
+                       Args&&... args) {
     using Arguments = std::tuple<std::decay_t<Args>...>;
-    using Operation = braid::detail::AsioOperation<std::decay_t<Initiation>, Arguments, std::decay_t<Vs>...>;
-    return braid::Operation<Operation, std::decay_t<Initiation>, Arguments>(std::forward<Initiation>(initiation),
-                                                                            Arguments(std::forward<Args>(args)...));
+    using Operation =
+        braid::detail::AsioOperation<std::decay_t<Initiation>, Arguments,
+                                     std::decay_t<Vs>...>;
+    return braid::Operation<Operation, std::decay_t<Initiation>, Arguments>(
+        std::forward<Initiation>(initiation),
+        Arguments(std::forward<Args>(args)...));
   }
 };
 

@@ -178,9 +178,8 @@ template <typename F, typename... Args>
 constexpr bool NothingToKeep() {
   if constexpr (!HasParameters<F>) {
     return false;
-  } else if constexpr (!AllByValue(
-                           static_cast<typename ParametersOf<F>::Type*>(
-                               nullptr))) {
+  } else if constexpr (!AllByValue(static_cast<typename ParametersOf<F>::Type*>(
+                           nullptr))) {
     return false;
   } else if constexpr (std::is_member_function_pointer_v<F>) {
     return std::is_pointer_v<
@@ -215,7 +214,8 @@ constexpr bool ReferencesAreSafe() {
   } else {
     using Parameters = typename ParametersOf<F>::Type*;
     if constexpr (std::is_member_function_pointer_v<F>) {
-      return []<typename Object, typename... Rest>(std::tuple<Object, Rest...>*) {
+      return []<typename Object, typename... Rest>(
+                 std::tuple<Object, Rest...>*) {
         return AllReferToArguments(static_cast<Parameters>(nullptr),
                                    static_cast<std::tuple<Rest...>*>(nullptr));
       }(static_cast<std::tuple<Args...>*>(nullptr));

@@ -65,7 +65,6 @@ struct FallibleFor<void> {
 template <typename R>
 using FallibleOf = typename FallibleFor<ValueOf<R>>::Type;
 
-
 // The error in a slot's value: OK where there is none, or where R can't carry
 // one.
 template <typename R>

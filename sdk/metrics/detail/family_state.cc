@@ -20,7 +20,8 @@ void Cell::BindWriter(const void* thread, const FamilyState& family) {
   if (writer.load(std::memory_order_relaxed) != nullptr) {
     const std::string message =
         braid::detail::Concat("the metric ", family.definition().name,
-                              " is written by two threads through one handle; give each loop a handle of its own");
+                              " is written by two threads through one handle; "
+                              "give each loop a handle of its own");
     braid::detail::Check(false, message.c_str());
   }
   writer.store(thread, std::memory_order_relaxed);
@@ -28,48 +29,62 @@ void Cell::BindWriter(const void* thread, const FamilyState& family) {
 
 void CellDeleter::operator()(Cell* cell) const {
   delete[] cell->exemplars.load(std::memory_order_relaxed);
-  if (cell->buckets != nullptr) ::operator delete[](cell->buckets, std::align_val_t(kCacheLine));
+  if (cell->buckets != nullptr)
+    ::operator delete[](cell->buckets, std::align_val_t(kCacheLine));
   delete cell;
 }
 
-void Lease::Forget() && { family_->Forget(series_, std::exchange(cell_, nullptr)); }
+void Lease::Forget() && {
+  family_->Forget(series_, std::exchange(cell_, nullptr));
+}
 
 void Lease::End() noexcept { family_->Retire(series_, cell_); }
 
 void Totals::Add(const Cell& cell) {
   whole += cell.whole.load(std::memory_order_relaxed);
   real += cell.real.load(std::memory_order_relaxed);
-  for (size_t i = 0; i < buckets.size(); ++i) buckets[i] += cell.buckets[i].load(std::memory_order_relaxed);
+  for (size_t i = 0; i < buckets.size(); ++i)
+    buckets[i] += cell.buckets[i].load(std::memory_order_relaxed);
   const ExemplarSlot* slots = cell.exemplars.load(std::memory_order_acquire);
   if (slots == nullptr) return;
   exemplars.resize(buckets.size());
   for (size_t i = 0; i < buckets.size(); ++i) {
     const auto exemplar = slots[i].Load();
     if (exemplar.has_value() &&
-        (!exemplars[i].has_value() || exemplar->second.unix_seconds >= exemplars[i]->second.unix_seconds)) {
+        (!exemplars[i].has_value() ||
+         exemplar->second.unix_seconds >= exemplars[i]->second.unix_seconds)) {
       exemplars[i] = exemplar;
     }
   }
 }
 
-FamilyState::FamilyState(Kind kind, Definition definition, std::vector<double> bounds)
-    : kind_(kind), definition_(std::move(definition)), padded_bounds_(std::move(bounds)), bound_count_(padded_bounds_.size()) {
+FamilyState::FamilyState(Kind kind, Definition definition,
+                         std::vector<double> bounds)
+    : kind_(kind),
+      definition_(std::move(definition)),
+      padded_bounds_(std::move(bounds)),
+      bound_count_(padded_bounds_.size()) {
   for (double bound : padded_bounds_) {
     std::string& label = bound_labels_.emplace_back("le=\"");
     braid::detail::AppendCanonicalDouble(label, bound);
     label += '"';
   }
   bound_labels_.emplace_back("le=\"+Inf\"");
-  padded_bounds_.resize((bound_count_ + kBoundsAtOnce - 1) / kBoundsAtOnce * kBoundsAtOnce,
-                        std::numeric_limits<double>::infinity());
-  AppendKey(std::vector<std::string_view>(definition_.labels.size(), kOverflow), overflow_key_);
+  padded_bounds_.resize(
+      (bound_count_ + kBoundsAtOnce - 1) / kBoundsAtOnce * kBoundsAtOnce,
+      std::numeric_limits<double>::infinity());
+  AppendKey(std::vector<std::string_view>(definition_.labels.size(), kOverflow),
+            overflow_key_);
 }
 
-void FamilyState::AppendKey(std::span<const std::string_view> values, std::string& key) const {
+void FamilyState::AppendKey(std::span<const std::string_view> values,
+                            std::string& key) const {
   if (values.size() != definition_.labels.size()) {
     const std::string message = braid::detail::Concat(
-        "the metric ", definition_.name, " has ", std::to_string(definition_.labels.size()), " labels and was given ",
-        std::to_string(values.size()), " values; give one for each label of its definition");
+        "the metric ", definition_.name, " has ",
+        std::to_string(definition_.labels.size()), " labels and was given ",
+        std::to_string(values.size()),
+        " values; give one for each label of its definition");
     braid::detail::Check(false, message.c_str());
   }
   for (std::string_view value : values) {
@@ -80,7 +95,8 @@ void FamilyState::AppendKey(std::span<const std::string_view> values, std::strin
 
 std::vector<std::string_view> FamilyState::SplitKey(std::string_view key) {
   std::vector<std::string_view> values;
-  for (size_t end; (end = key.find(kEnd)) != std::string_view::npos; key.remove_prefix(end + 1)) {
+  for (size_t end; (end = key.find(kEnd)) != std::string_view::npos;
+       key.remove_prefix(end + 1)) {
     values.push_back(key.substr(0, end));
   }
   return values;
@@ -93,14 +109,17 @@ std::unique_ptr<Cell, CellDeleter> FamilyState::MakeCell() const {
     cell->bound_count = padded_bounds_.size();
     // Whole cache lines, for the same reason as the cell.
     constexpr size_t kPerLine = kCacheLine / sizeof(std::atomic<uint64_t>);
-    const size_t count = (bound_count_ + 1 + kPerLine - 1) / kPerLine * kPerLine;
-    cell->buckets = new (std::align_val_t(kCacheLine)) std::atomic<uint64_t>[count]();
+    const size_t count =
+        (bound_count_ + 1 + kPerLine - 1) / kPerLine * kPerLine;
+    cell->buckets =
+        new (std::align_val_t(kCacheLine)) std::atomic<uint64_t>[count]();
   }
   return cell;
 }
 
 Series* FamilyState::FindOrAdd(std::string_view key) {
-  if (auto found = series_.find(key); found != series_.end()) return &found->second;
+  if (auto found = series_.find(key); found != series_.end())
+    return &found->second;
   if (key != overflow_key_) {
     const size_t beyond = series_.contains(overflow_key_) ? 1 : 0;
     if (series_.size() - beyond >= definition_.max_series) return nullptr;
@@ -121,7 +140,8 @@ std::optional<Lease> FamilyState::TryAttach(std::string_view key) {
 
 Lease FamilyState::AttachOverflow() { return *TryAttach(overflow_key_); }
 
-std::optional<FamilyState::CallbackPlace> FamilyState::TryAddCallback(std::string_view key, CallbackFunction callback) {
+std::optional<FamilyState::CallbackPlace> FamilyState::TryAddCallback(
+    std::string_view key, CallbackFunction callback) {
   const std::lock_guard lock(mutex_);
   Series* series = FindOrAdd(key);
   if (series == nullptr) return std::nullopt;
@@ -130,16 +150,22 @@ std::optional<FamilyState::CallbackPlace> FamilyState::TryAddCallback(std::strin
 }
 
 void FamilyState::RemoveCallback(const CallbackPlace& place) {
-  std::list<CallbackFunction> gone;  // destroyed without the lock: it may hold anything
+  std::list<CallbackFunction>
+      gone;  // destroyed without the lock: it may hold anything
   const std::lock_guard lock(mutex_);
   gone.splice(gone.end(), place.series->callbacks, place.callback);
   EraseIfUnused(place.series);
 }
 
-std::unique_ptr<Cell, CellDeleter> FamilyState::Take(Series* series, Cell* cell) {
+std::unique_ptr<Cell, CellDeleter> FamilyState::Take(Series* series,
+                                                     Cell* cell) {
   auto& cells = series->cells;
-  const auto place = std::find_if(cells.begin(), cells.end(), [&](const auto& held) { return held.get() == cell; });
-  braid::detail::Check(place != cells.end(), "a metric's cell is not in its series; a handle was used after it was destroyed");
+  const auto place =
+      std::find_if(cells.begin(), cells.end(),
+                   [&](const auto& held) { return held.get() == cell; });
+  braid::detail::Check(place != cells.end(),
+                       "a metric's cell is not in its series; a handle was "
+                       "used after it was destroyed");
   std::unique_ptr<Cell, CellDeleter> taken = std::move(*place);
   cells.erase(place);
   return taken;
@@ -149,13 +175,16 @@ void FamilyState::Keep(Series& series, const Cell& cell) const {
   if (kind_ == Kind::kGauge) return;
   if (series.retired == nullptr) {
     series.retired = std::make_unique<Totals>();
-    if (kind_ == Kind::kHistogram) series.retired->buckets.resize(bound_count_ + 1);
+    if (kind_ == Kind::kHistogram)
+      series.retired->buckets.resize(bound_count_ + 1);
   }
   series.retired->Add(cell);
 }
 
 void FamilyState::EraseIfUnused(Series* series) {
-  if (!series->cells.empty() || !series->callbacks.empty() || series->retired != nullptr) return;
+  if (!series->cells.empty() || !series->callbacks.empty() ||
+      series->retired != nullptr)
+    return;
   series_.erase(series_.find(series->key));
 }
 
@@ -187,7 +216,8 @@ void FamilyState::Sum(const Series& series, Totals& totals) {
   if (series.retired != nullptr) {
     totals.whole += series.retired->whole;
     totals.real += series.retired->real;
-    for (size_t i = 0; i < totals.buckets.size(); ++i) totals.buckets[i] += series.retired->buckets[i];
+    for (size_t i = 0; i < totals.buckets.size(); ++i)
+      totals.buckets[i] += series.retired->buckets[i];
   }
   if (series.callbacks.empty()) return;
   bool any = !series.cells.empty() || series.retired != nullptr;
@@ -207,7 +237,8 @@ void FamilyState::Sum(const Series& series, Totals& totals) {
 
 std::optional<std::string> FamilyState::Read(
     const std::string* after, size_t limit,
-    const std::function<void(std::string_view key, const Totals& totals)>& read) {
+    const std::function<void(std::string_view key, const Totals& totals)>&
+        read) {
   Totals totals;
   const std::lock_guard lock(mutex_);
   auto at = after == nullptr ? series_.begin() : series_.upper_bound(*after);
@@ -216,7 +247,8 @@ std::optional<std::string> FamilyState::Read(
     Sum(at->second, totals);
     if (!totals.absent) read(at->first, totals);
   }
-  return at == series_.end() ? std::nullopt : std::optional(std::prev(at)->first);
+  return at == series_.end() ? std::nullopt
+                             : std::optional(std::prev(at)->first);
 }
 
 }  // namespace braid::metrics::detail

@@ -1,6 +1,8 @@
-// A family as the registry keeps it: its definition, and its series with the cells that their handles write to.
+// A family as the registry keeps it: its definition, and its series with the
+// cells that their handles write to.
 //
-// The lock is taken when a handle or a series comes or goes and while a scrape reads a few series, never to count.
+// The lock is taken when a handle or a series comes or goes and while a scrape
+// reads a few series, never to count.
 
 #ifndef BRAID_METRICS_DETAIL_FAMILY_STATE_H_
 #define BRAID_METRICS_DETAIL_FAMILY_STATE_H_
@@ -61,27 +63,36 @@ class FamilyState : public std::enable_shared_from_this<FamilyState> {
 
   Kind kind() const { return kind_; }
   const Definition& definition() const { return definition_; }
-  std::span<const double> bounds() const { return std::span(padded_bounds_).first(bound_count_); }
+  std::span<const double> bounds() const {
+    return std::span(padded_bounds_).first(bound_count_);
+  }
   // le="..." for each bound and +Inf.
   const std::vector<std::string>& bound_labels() const { return bound_labels_; }
 
-  // What identifies a series: its values, cleaned, each followed by a byte that is in no UTF-8 text.
-  void AppendKey(std::span<const std::string_view> values, std::string& key) const;
+  // What identifies a series: its values, cleaned, each followed by a byte that
+  // is in no UTF-8 text.
+  void AppendKey(std::span<const std::string_view> values,
+                 std::string& key) const;
   static std::vector<std::string_view> SplitKey(std::string_view key);
 
-  // A new cell in the series `key`, or nothing if that would be a series too many.
+  // A new cell in the series `key`, or nothing if that would be a series too
+  // many.
   std::optional<Lease> TryAttach(std::string_view key);
   // A new cell in the overflow series.
   Lease AttachOverflow();
   void CountOverflow() { overflowed_.fetch_add(1, std::memory_order_relaxed); }
-  uint64_t overflowed() const { return overflowed_.load(std::memory_order_relaxed); }
+  uint64_t overflowed() const {
+    return overflowed_.load(std::memory_order_relaxed);
+  }
 
-  // Adds a callback to the series `key`; nothing if that would be a series too many.
+  // Adds a callback to the series `key`; nothing if that would be a series too
+  // many.
   struct CallbackPlace {
     Series* series;
     std::list<CallbackFunction>::iterator callback;
   };
-  std::optional<CallbackPlace> TryAddCallback(std::string_view key, CallbackFunction callback);
+  std::optional<CallbackPlace> TryAddCallback(std::string_view key,
+                                              CallbackFunction callback);
   // Waits for a call that is under way on another thread.
   void RemoveCallback(const CallbackPlace& place);
 
@@ -90,13 +101,18 @@ class FamilyState : public std::enable_shared_from_this<FamilyState> {
   // Gives the cell back, and the series too if nobody else uses it.
   void Forget(Series* series, Cell* cell);
 
-  // Reads up to `limit` series in the order of their keys, beginning behind `after` (at the first if it is null), and calls
-  // `read` for each with the lock held. Returns the key of the last one if there may be more.
-  std::optional<std::string> Read(const std::string* after, size_t limit,
-                                  const std::function<void(std::string_view key, const Totals& totals)>& read);
+  // Reads up to `limit` series in the order of their keys, beginning behind
+  // `after` (at the first if it is null), and calls `read` for each with the
+  // lock held. Returns the key of the last one if there may be more.
+  std::optional<std::string> Read(
+      const std::string* after, size_t limit,
+      const std::function<void(std::string_view key, const Totals& totals)>&
+          read);
 
   // Callbacks that threw since the family was made.
-  uint64_t failed_callbacks() const { return failed_callbacks_.load(std::memory_order_relaxed); }
+  uint64_t failed_callbacks() const {
+    return failed_callbacks_.load(std::memory_order_relaxed);
+  }
 
  private:
   std::unique_ptr<Cell, CellDeleter> MakeCell() const;

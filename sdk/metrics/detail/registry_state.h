@@ -21,7 +21,8 @@
 
 namespace braid::metrics::detail {
 
-// All that is exposed under one name: a family of the registry's own, or else families of collectables, already merged.
+// All that is exposed under one name: a family of the registry's own, or else
+// families of collectables, already merged.
 struct ScrapedFamily {
   std::shared_ptr<FamilyState> own;
   prometheus::MetricFamily other;
@@ -37,12 +38,16 @@ class RegistryState {
  public:
   static constexpr size_t kMostProblems = 20;
 
-  absl::StatusOr<std::shared_ptr<FamilyState>> Add(Kind kind, const Definition& definition, std::vector<double> bounds);
-  absl::Status AddCollectable(std::shared_ptr<prometheus::Collectable> collectable);
+  absl::StatusOr<std::shared_ptr<FamilyState>> Add(Kind kind,
+                                                   const Definition& definition,
+                                                   std::vector<double> bounds);
+  absl::Status AddCollectable(
+      std::shared_ptr<prometheus::Collectable> collectable);
   void RemoveCollectable(const prometheus::Collectable& collectable);
   std::vector<std::shared_ptr<prometheus::Collectable>> Collectables() const;
 
-  // Calls Collect() of the collectables, sorts out what can't be exposed together, and counts problems.
+  // Calls Collect() of the collectables, sorts out what can't be exposed
+  // together, and counts problems.
   Scrape BeginScrape();
 
  private:

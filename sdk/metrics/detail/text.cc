@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+bool IsContinuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
 
 bool AppendSpecial(std::string& out, double value) {
   if (std::isnan(value)) {
@@ -28,7 +30,8 @@ bool AppendSpecial(std::string& out, double value) {
 template <typename... Format>
 void AppendChars(std::string& out, double value, Format... format) {
   std::array<char, 32> buffer;
-  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format...);
+  const auto result = std::to_chars(
+      buffer.data(), buffer.data() + buffer.size(), value, format...);
   out.append(buffer.data(), result.ptr);
 }
 
@@ -38,12 +41,15 @@ size_t Utf8Length(std::string_view text) {
   if (text.empty()) return 0;
   const auto lead = static_cast<unsigned char>(text[0]);
   if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  const size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                        : (lead & 0xF0) == 0xE0        ? 3
+                        : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                       : 0;
   if (length == 0 || text.size() < length) return 0;
   const auto second = static_cast<unsigned char>(text[1]);
   // No overlong forms, no surrogates, nothing beyond U+10FFFF.
-  if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) ||
-      (lead == 0xF4 && second > 0x8F)) {
+  if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+      (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
     return 0;
   }
   for (size_t i = 1; i < length; ++i) {
@@ -57,7 +63,8 @@ void AppendUtf8(std::string& out, std::string_view text, size_t limit) {
   size_t at = 0;
   while (at < text.size()) {
     const size_t length = Utf8Length(text.substr(at));
-    const std::string_view piece = length == 0 ? kReplacement : text.substr(at, length);
+    const std::string_view piece =
+        length == 0 ? kReplacement : text.substr(at, length);
     if (out.size() + piece.size() > end) return;
     out += piece;
     at += std::max<size_t>(length, 1);
@@ -90,7 +97,8 @@ std::string OneLine(std::string_view text, size_t limit) {
 
 void AppendInteger(std::string& out, uint64_t value) {
   std::array<char, 20> buffer;
-  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   out.append(buffer.data(), result.ptr);
 }
 
@@ -137,8 +145,10 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   for (size_t i = 1; i <= a.size(); ++i) {
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
+      row[j] = std::min({previous[j] + 1, row[j - 1] + 1,
+                         previous[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
     std::swap(before, previous);
     std::swap(previous, row);

@@ -27,7 +27,8 @@ std::string_view TypeWord(MetricType type, Format format) {
   return "";
 }
 
-void AppendLabel(std::string& out, std::string_view name, std::string_view value) {
+void AppendLabel(std::string& out, std::string_view name,
+                 std::string_view value) {
   if (!out.empty()) out += ',';
   out += name;
   out += "=\"";
@@ -36,35 +37,46 @@ void AppendLabel(std::string& out, std::string_view name, std::string_view value
 }
 
 void AppendHex(std::string& out, uint64_t value) {
-  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[(value >> shift) & 15];
+  for (int shift = 60; shift >= 0; shift -= 4)
+    out += "0123456789abcdef"[(value >> shift) & 15];
 }
 
 }  // namespace
 
-void TextFormat::Head(std::string_view name, std::string_view help, MetricType type, bool total_is_free) {
+void TextFormat::Head(std::string_view name, std::string_view help,
+                      MetricType type, bool total_is_free) {
   if (format_ == Format::kOpenMetrics && type == MetricType::Counter) {
     if (name.ends_with("_total") && total_is_free) {
       name.remove_suffix(6);
     } else {
-      type = MetricType::Untyped;  // its samples keep their name, which no OpenMetrics counter could have
+      type = MetricType::Untyped;  // its samples keep their name, which no
+                                   // OpenMetrics counter could have
     }
   }
   const auto line = [&](std::string_view keyword) -> std::string& {
-    return out_.append("# ").append(keyword).append(" ").append(name).append(" ");
+    return out_.append("# ").append(keyword).append(" ").append(name).append(
+        " ");
   };
   std::string text;
   braid::detail::AppendUtf8(text, help, help.size() * 3);
-  braid::detail::AppendEscaped(line("HELP"), text, format_ == Format::kOpenMetrics);
+  braid::detail::AppendEscaped(line("HELP"), text,
+                               format_ == Format::kOpenMetrics);
   out_ += '\n';
   line("TYPE").append(TypeWord(type, format_)).append("\n");
   if (format_ != Format::kOpenMetrics) return;
-  if (const std::string_view unit = UnitOf(name); !unit.empty()) line("UNIT").append(unit).append("\n");
+  if (const std::string_view unit = UnitOf(name); !unit.empty())
+    line("UNIT").append(unit).append("\n");
 }
 
-void TextFormat::Begin(std::string_view name, std::string_view suffix, std::string_view labels, std::string_view extra) {
+void TextFormat::Begin(std::string_view name, std::string_view suffix,
+                       std::string_view labels, std::string_view extra) {
   out_.append(name).append(suffix);
   if (!labels.empty() || !extra.empty()) {
-    out_.append("{").append(labels).append(labels.empty() || extra.empty() ? "" : ",").append(extra).append("}");
+    out_.append("{")
+        .append(labels)
+        .append(labels.empty() || extra.empty() ? "" : ",")
+        .append(extra)
+        .append("}");
   }
   out_ += ' ';
 }
@@ -85,7 +97,8 @@ void TextFormat::Finish(int64_t timestamp_ms) {
     if (format_ == Format::kText) {
       out_ += std::to_string(timestamp_ms);
     } else {
-      braid::detail::AppendDouble(out_, static_cast<double>(timestamp_ms) / 1000);
+      braid::detail::AppendDouble(out_,
+                                  static_cast<double>(timestamp_ms) / 1000);
     }
   }
   out_ += '\n';
@@ -103,7 +116,8 @@ void TextFormat::WriteExemplar(double value, const Exemplar& exemplar) {
   }
 }
 
-void TextFormat::Write(const FamilyState& family, std::string_view key, const Totals& totals) {
+void TextFormat::Write(const FamilyState& family, std::string_view key,
+                       const Totals& totals) {
   const Definition& definition = family.definition();
   labels_.clear();
   for (const std::string& name : definition.labels) {
@@ -132,7 +146,8 @@ void TextFormat::Write(const FamilyState& family, std::string_view key, const To
     cumulative += totals.buckets[i];
     Begin(definition.name, "_bucket", labels_, family.bound_labels()[i]);
     braid::detail::AppendInteger(out_, cumulative);
-    if (format_ == Format::kOpenMetrics && !totals.exemplars.empty() && totals.exemplars[i].has_value()) {
+    if (format_ == Format::kOpenMetrics && !totals.exemplars.empty() &&
+        totals.exemplars[i].has_value()) {
       WriteExemplar(totals.exemplars[i]->first, totals.exemplars[i]->second);
     }
     out_ += '\n';
@@ -145,9 +160,11 @@ void TextFormat::Write(const FamilyState& family, std::string_view key, const To
   Value(cumulative);
 }
 
-void TextFormat::Write(const prometheus::MetricFamily& family, const ClientMetric& metric) {
+void TextFormat::Write(const prometheus::MetricFamily& family,
+                       const ClientMetric& metric) {
   labels_.clear();
-  for (const ClientMetric::Label& label : metric.label) AppendLabel(labels_, label.name, label.value);
+  for (const ClientMetric::Label& label : metric.label)
+    AppendLabel(labels_, label.name, label.value);
   const int64_t time = metric.timestamp_ms;
   std::string extra;
   switch (family.type) {
@@ -190,7 +207,8 @@ void TextFormat::Write(const prometheus::MetricFamily& family, const ClientMetri
     Begin(family.name, "_bucket", labels_, "le=\"+Inf\"");
     Value(metric.histogram.sample_count, time);
   }
-  if (format_ == Format::kOpenMetrics && !metric.histogram.bucket.empty() && metric.histogram.bucket.front().upper_bound < 0) {
+  if (format_ == Format::kOpenMetrics && !metric.histogram.bucket.empty() &&
+      metric.histogram.bucket.front().upper_bound < 0) {
     return;
   }
   Begin(family.name, "_sum", labels_, "");

@@ -1,6 +1,7 @@
 // Writes samples in Prometheus' text formats: 0.0.4 and OpenMetrics 1.0.0.
 //
-// Sources: https://prometheus.io/docs/instrumenting/exposition_formats and the OpenMetrics 1.0 specification.
+// Sources: https://prometheus.io/docs/instrumenting/exposition_formats and the
+// OpenMetrics 1.0 specification.
 
 #ifndef BRAID_METRICS_DETAIL_TEXT_FORMAT_H_
 #define BRAID_METRICS_DETAIL_TEXT_FORMAT_H_
@@ -22,20 +23,25 @@ class TextFormat {
   // Text is appended to `out`, which outlives this.
   TextFormat(Format format, std::string& out) : format_(format), out_(out) {}
 
-  // The lines before the samples of a family. `name` is the one that samples have in the text format.
-  // `total_is_free`: no other family has the name without _total, which OpenMetrics gives a counter.
-  void Head(std::string_view name, std::string_view help, prometheus::MetricType type, bool total_is_free);
+  // The lines before the samples of a family. `name` is the one that samples
+  // have in the text format. `total_is_free`: no other family has the name
+  // without _total, which OpenMetrics gives a counter.
+  void Head(std::string_view name, std::string_view help,
+            prometheus::MetricType type, bool total_is_free);
 
   // A series of a registry's own family.
-  void Write(const FamilyState& family, std::string_view key, const Totals& totals);
+  void Write(const FamilyState& family, std::string_view key,
+             const Totals& totals);
   // A series of prometheus-cpp's data model.
-  void Write(const prometheus::MetricFamily& family, const prometheus::ClientMetric& metric);
+  void Write(const prometheus::MetricFamily& family,
+             const prometheus::ClientMetric& metric);
 
   void End();
 
  private:
   // name{labels,extra}, without a value.
-  void Begin(std::string_view name, std::string_view suffix, std::string_view labels, std::string_view extra);
+  void Begin(std::string_view name, std::string_view suffix,
+             std::string_view labels, std::string_view extra);
   // Values, up to the end of the line.
   void Value(double value, int64_t timestamp_ms = 0);
   void Value(uint64_t value, int64_t timestamp_ms = 0);

@@ -63,7 +63,8 @@ TEST(TextTest, EveryDoubleReadsBack) {
   }
 }
 
-// The examples of the OpenMetrics specification ("Considerations: Canonical Numbers").
+// The examples of the OpenMetrics specification ("Considerations: Canonical
+// Numbers").
 TEST(TextTest, CanonicalBounds) {
   EXPECT_EQ(Canonical(0), "0.0");
   EXPECT_EQ(Canonical(1), "1.0");
@@ -87,14 +88,19 @@ TEST(TextTest, Escapes) {
 }
 
 TEST(TextTest, IllFormedUtf8IsReplaced) {
-  EXPECT_EQ(Utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z"), "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z");
+  EXPECT_EQ(Utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z"),
+            "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z");
   constexpr const char* kBad = "\xEF\xBF\xBD";
-  for (std::string bad : {"\x80", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80",
-                          "\xF0\x80\x80\x80", "\xFF", "\xE2\x82"}) {
+  for (std::string bad :
+       {"\x80", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80",
+        "\xF5\x80\x80\x80", "\xF4\x90\x80\x80", "\xF0\x80\x80\x80", "\xFF",
+        "\xE2\x82"}) {
     const std::string clean = Utf8("<" + bad + ">");
     EXPECT_EQ(clean.substr(0, 4), std::string("<") + kBad);
     EXPECT_EQ(clean.back(), '>');
-    for (std::string_view rest = clean; !rest.empty(); rest.remove_prefix(Utf8Length(rest))) ASSERT_GT(Utf8Length(rest), 0u);
+    for (std::string_view rest = clean; !rest.empty();
+         rest.remove_prefix(Utf8Length(rest)))
+      ASSERT_GT(Utf8Length(rest), 0u);
   }
 }
 

@@ -42,10 +42,10 @@ namespace detail {
 // How far an attempt to send or to receive has come.
 enum class Transfer : uint8_t {
   kWaiting,
-  kDone,    // the item is where it should be
-  kEnd,     // no more items will come
-  kClosed,  // this end is closed
-  kBroken,  // nobody is left to receive
+  kDone,        // the item is where it should be
+  kEnd,         // no more items will come
+  kClosed,      // this end is closed
+  kBroken,      // nobody is left to receive
   kUnprepared,  // not tried: see ChannelState::Prepare
 };
 
@@ -113,7 +113,8 @@ class ChannelState {
       return Transfer::kUnprepared;
     }
     if (!receivers_.empty()) {
-      if (!kPrepared && receivers_.FrontMayBeDue()) return Transfer::kUnprepared;
+      if (!kPrepared && receivers_.FrontMayBeDue())
+        return Transfer::kUnprepared;
       auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_.PopFront());
       receiver.Put(std::move(item));
       receiver.Finish(Transfer::kDone);
@@ -205,18 +206,15 @@ class ChannelState {
   }
 
   ChannelStatistics statistics() const {
-    return {ring_.size(),    peak_,
-            capacity_,       open_senders_,
-            open_receivers_, senders_.Count(),
+    return {ring_.size(),      peak_,           capacity_,
+            open_senders_,     open_receivers_, senders_.Count(),
             receivers_.Count()};
   }
 
  private:
   ~ChannelState() = default;
 
-  bool Prepared() const {
-    return home_.here();
-  }
+  bool Prepared() const { return home_.here(); }
   void Buffer(T& item) {
     ring_.Push(std::move(item));
     peak_ = std::max(peak_, ring_.size());
