@@ -95,7 +95,7 @@ class OperationBase {
     Check(task_ != nullptr,
           "an operation completed twice, or before it was awaited; this is a "
           "bug in the operation");
-    Check(task_->loop() == Loop::CurrentOrNull(),
+    Check(task_->loop()->OnItsThread(),
           "an operation is completed on another thread than its task's; hand "
           "the news to the task's loop");
     TaskNode* task = std::exchange(task_, nullptr);

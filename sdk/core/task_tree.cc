@@ -1,5 +1,6 @@
 #include "braid/core/task_tree.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string_view>
@@ -35,6 +36,8 @@ TaskInfo Describe(const detail::Loop& loop, const detail::TaskNode& task) {
     if (link->ops == nullptr) {
       frame.location = static_cast<const detail::PromiseBase*>(link)->location;
       if (frame.location.line() == 0) continue;  // it has not begun
+    } else if (link->parent == nullptr) {
+      break;  // the task itself
     } else {
       frame.boundary = link->ops->name;
     }
@@ -64,15 +67,21 @@ std::vector<TaskInfo> LiveTasks(const detail::Loop& loop) {
   return tasks;
 }
 
-std::string FormatTasks(const std::vector<TaskInfo>& tasks) {
+std::string FormatTasks(const std::vector<TaskInfo>& tasks, size_t limit) {
   std::map<uint64_t, int> depth;
   std::string text;
+  size_t lines = 0;
   for (const TaskInfo& task : tasks) {
+    if (lines++ == limit) {
+      text += "... and " + std::to_string(tasks.size() - limit) + " more\n";
+      break;
+    }
     const auto parent = depth.find(task.parent_id);
     const int level = depth[task.id] =
         parent == depth.end() ? 0 : parent->second + 1;
     constexpr std::string_view kStates[] = {"running", "ready", "waiting"};
-    text.append(2 * static_cast<size_t>(level), ' ');
+    constexpr int kDeepest = 40;  // to the right of that nobody reads
+    text.append(2 * static_cast<size_t>(std::min(level, kDeepest)), ' ');
     text += "#" + std::to_string(task.id) + " " + task.name + "  " +
             std::string(kStates[static_cast<size_t>(task.state)]);
     char age[32];

@@ -8,6 +8,7 @@
 #ifndef BRAID_CORE_TASK_TREE_H_
 #define BRAID_CORE_TASK_TREE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <source_location>
@@ -38,7 +39,8 @@ struct TaskInfo {
   // From the innermost await outwards. Empty for the running task and for one
   // that has not begun.
   std::vector<AwaitFrame> awaits;
-  // How long it has been in this state, as of the loop's current turn.
+  // How long ago its current await began, or the task was started, as of the
+  // loop's current turn.
   Duration age{};
   // Set: it has to stop at its next checkpoint, and why.
   std::optional<CancelCause> cancelled;
@@ -49,8 +51,10 @@ struct TaskInfo {
 std::vector<TaskInfo> LiveTasks();
 std::vector<TaskInfo> LiveTasks(const detail::Loop& loop);
 
-// The tree as indented text, a line a task.
-std::string FormatTasks(const std::vector<TaskInfo>& tasks);
+// The tree as indented text, a line a task; of more than `limit` tasks, the
+// first, and how many more there are.
+std::string FormatTasks(const std::vector<TaskInfo>& tasks,
+                        size_t limit = 1000);
 
 }  // namespace braid
 

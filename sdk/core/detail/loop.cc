@@ -63,6 +63,7 @@ Loop::Binding::Binding(Loop& loop)
   Check(previous_ == nullptr,
         "a loop already runs on this thread; await the work instead of running "
         "another loop inside it");
+  loop.home_ = &current_loop;
 }
 
 Loop::Binding::~Binding() { current_loop = previous_; }
@@ -134,12 +135,14 @@ void Loop::DrainInbox() {
 }
 
 void Loop::Post(InboxNode* node) noexcept {
+  // Once the node is there, the loop may take it, end, and be gone.
+  Driver& driver = driver_;
   InboxNode* head = inbox_.load(std::memory_order_relaxed);
   do {
     node->next = head;
   } while (!inbox_.compare_exchange_weak(head, node, std::memory_order_acq_rel,
                                          std::memory_order_relaxed));
-  if (head == nullptr) driver_.Wake();
+  if (head == nullptr) driver.Wake();
 }
 
 // The next node in pre-order that is not below `scope`, inside the tree of

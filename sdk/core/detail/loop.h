@@ -141,6 +141,9 @@ class Loop {
   // finish.
   bool finished() const { return root_ == nullptr && held_ == 0; }
   Driver& driver() const { return driver_; }
+  // Whether this is the thread it runs on, though not a task or a turn may be
+  // running: a guest's application calls from its own handlers.
+  bool OnItsThread() const;
 
   // Keeps the loop running until the matching Release, for work that a
   // destructor handed to it.
@@ -185,8 +188,9 @@ class Loop {
   Time turn_time() const { return turn_time_; }
   const LoopOptions& options() const { return options_; }
 
-  // Hands `node` to the loop. From any thread, as long as the loop exists.
-  // Never blocks, never allocates.
+  // Hands `node` to the loop. From any thread, as long as the loop exists; the
+  // driver must exist until Post returns, even if the node ends the loop. Never
+  // blocks, never allocates.
   void Post(InboxNode* node) noexcept;
 
   // For LoopLocal.
@@ -245,6 +249,7 @@ class Loop {
   static Scope* NextOutside(Scope* scope, Scope* root);
 
   Driver& driver_;
+  const void* home_ = nullptr;  // see OnItsThread
   TaskNode* ready_head_ = nullptr;
   TaskNode** ready_tail_ = &ready_head_;
   TaskNode* current_ = nullptr;
@@ -269,6 +274,9 @@ class Loop {
 extern constinit thread_local Loop* current_loop;
 
 inline Loop* Loop::CurrentOrNull() { return current_loop; }
+
+// The address of a thread-local tells threads apart.
+inline bool Loop::OnItsThread() const { return home_ == &current_loop; }
 
 inline bool Scope::HasPendingCancels() const {
   return loop_ != nullptr && loop_->cancels_pending_;

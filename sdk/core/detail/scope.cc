@@ -97,7 +97,7 @@ void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
   cancelled_ = true;
   source_ = source;
   if (loop_ != nullptr) {
-    Check(loop_ == current_loop,
+    Check(loop_->OnItsThread(),
           "a scope is cancelled from another thread; hand the cancel to the "
           "scope's own loop");
   }
@@ -196,7 +196,7 @@ void Scope::RequestStop() {
   if (stop_requested_) return;
   stop_requested_ = true;
   if (loop_ == nullptr) return;
-  Check(loop_ == current_loop,
+  Check(loop_->OnItsThread(),
         "a stop is requested from another thread; hand the request to the "
         "group's loop");
   IntrusiveList<StopWaiter>& waiters = loop_->stop_waiters();

@@ -84,7 +84,7 @@ class TaskNode {
   Scope* scope = nullptr;  // the innermost node it is in
   LocalNode* locals = nullptr;
   uint64_t id = 0;
-  Time since{};  // when it was parked or made ready: the loop's time of that
+  Time since{};  // when it was parked or started: the loop's time of that
                  // turn
   bool stopping = false;  // its innermost link was stopped
   bool queued = false;

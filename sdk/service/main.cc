@@ -1,0 +1,633 @@
+#include "braid/service/main.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "braid/backend/backend.h"
+#include "braid/backend/errno_status.h"
+#include "braid/backend/make_backend.h"
+#include "braid/core/cancel_scope.h"
+#include "braid/core/detail/loop.h"
+#include "braid/core/or_return.h"
+#include "braid/core/run.h"
+#include "braid/core/sleep.h"
+#include "braid/core/status.h"
+#include "braid/core/stop_request.h"
+#include "braid/core/task_group.h"
+#include "braid/core/task_tree.h"
+#include "braid/metrics/exposition.h"
+#include "braid/metrics/process.h"
+#include "braid/metrics/runtime.h"
+#include "braid/net/tcp.h"
+#include "braid/os/signals.h"
+#include "braid/rpc/server.h"
+#include "braid/service/config.h"
+#include "braid/service/http_endpoints.h"
+#include "braid/service/options.pb.h"
+#include "braid/service/rpc_metrics.h"
+#include "braid/service/sd_notify.h"
+#include "braid/service/stderr_sink.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/duration.pb.h"
+
+namespace braid::service::detail {
+namespace {
+
+namespace pb = google::protobuf;
+
+constexpr int kFailed = 1;
+constexpr int kWrongUse = 2;
+constexpr int kSignalled = 128;  // and the signal's number, as shells count
+constexpr size_t kLargestConfig = 1 << 20;
+constexpr std::string_view kOptionsField = "service";
+
+Duration ToDuration(const pb::Duration& duration) {
+  return std::chrono::seconds(duration.seconds()) +
+         std::chrono::nanoseconds(duration.nanos());
+}
+
+// One line for a person; what failed is in the message already.
+int Complain(const std::string& name, const absl::Status& status, int code) {
+  const std::string line =
+      absl::StrCat(name, ": ", std::string(status.message()), "\n");
+  std::fputs(line.c_str(), stderr);
+  return code;
+}
+
+absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name) {
+  ConfigFile file = {name, ""};
+  // lint: allow(io): before the loop runs, and on a reload; a small local file
+  std::FILE* stream = std::fopen(name.c_str(), "re");
+  if (stream == nullptr)
+    return absl::InvalidArgumentError(
+        ErrnoStatus(errno, "--config=" + name).message());
+  file.text.resize(kLargestConfig + 1);
+  // lint: allow(io): as above
+  file.text.resize(std::fread(file.text.data(), 1, file.text.size(), stream));
+  const int error = std::ferror(stream) != 0 ? errno : 0;
+  std::fclose(stream);
+  if (error != 0)
+    return absl::InvalidArgumentError(
+        ErrnoStatus(error, "--config=" + name).message());
+  if (file.text.size() > kLargestConfig) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--config=", name, ": is larger than ", kLargestConfig, " bytes"));
+  }
+  return file;
+}
+
+// Where configurations come from: the same each time it is asked but for the
+// file.
+class Configuration {
+ public:
+  Configuration(const AnyDefinition& definition, Host& host)
+      : definition_(definition), host_(host), schema_(*definition.defaults) {
+    const absl::Status status = schema_.Check();
+    braid::detail::Check(status.ok(), status.ToString().c_str());
+    const pb::FieldDescriptor* field =
+        definition.defaults->GetDescriptor()->FindFieldByName(
+            {kOptionsField.data(), kOptionsField.size()});
+    braid::detail::Check(
+        field != nullptr && field->message_type() == Options::descriptor(),
+        "a service's configuration has a field `braid.service.Options "
+        "service`");
+  }
+
+  const ConfigSchema& schema() const { return schema_; }
+
+  absl::StatusOr<std::unique_ptr<pb::Message>> Load(
+      const CommandLine& line) const {
+    std::optional<ConfigFile> file;
+    if (line.config_file.has_value()) {
+      absl::StatusOr<ConfigFile> read = ReadConfigFile(*line.config_file);
+      if (!read.ok()) return read.status();
+      file = *std::move(read);
+    }
+    const ConfigEnvironment environment = {
+        absl::AsciiStrToUpper(definition_.name),
+        [this](const std::string& name) { return host_.Environment(name); }};
+    auto config = schema_.Make(line, file, environment);
+    if (config.ok() && definition_.validate != nullptr) {
+      if (absl::Status status = definition_.validate(**config); !status.ok())
+        return status;
+    }
+    return config;
+  }
+
+ private:
+  const AnyDefinition& definition_;
+  Host& host_;
+  ConfigSchema schema_;
+};
+
+const Options& OptionsOf(const pb::Message& config) {
+  const pb::FieldDescriptor* field = config.GetDescriptor()->FindFieldByName(
+      {kOptionsField.data(), kOptionsField.size()});
+  return static_cast<const Options&>(
+      config.GetReflection()->GetMessage(config, field));
+}
+
+// "limits" stands for "limits.rate", too.
+bool IsReloadable(const AnyDefinition& definition, std::string_view path) {
+  if (path == "service.log.level") return true;
+  return std::ranges::any_of(
+      definition.reloadable, [path](std::string_view field) {
+        return path == field || (path.starts_with(field) &&
+                                 path.substr(field.size()).starts_with('.'));
+      });
+}
+
+// Sets the field at `path` of `to` to what it is in `from`.
+void CopyField(const pb::Message& from, pb::Message& to,
+               std::string_view path) {
+  const pb::Message* source = &from;
+  pb::Message* target = &to;
+  for (;;) {
+    const size_t dot = path.find('.');
+    const pb::FieldDescriptor* field = source->GetDescriptor()->FindFieldByName(
+        std::string(path.substr(0, dot)));
+    if (dot == path.npos) {
+      target->GetReflection()->ClearField(target, field);
+      // Merging a message that has only this field set is copying it.
+      std::unique_ptr<pb::Message> only(source->New());
+      only->CopyFrom(*source);
+      std::vector<const pb::FieldDescriptor*> set;
+      only->GetReflection()->ListFields(*only, &set);
+      for (const pb::FieldDescriptor* other : set) {
+        if (other != field)
+          only->GetReflection()->ClearField(only.get(), other);
+      }
+      target->MergeFrom(*only);
+      return;
+    }
+    source = &source->GetReflection()->GetMessage(*source, field);
+    target = target->GetReflection()->MutableMessage(target, field);
+    path.remove_prefix(dot + 1);
+  }
+}
+
+// The running service. Its run() is the whole of what happens on the loop.
+class Life final : public Context {
+ public:
+  Life(const AnyDefinition& definition, const Configuration& configuration,
+       const CommandLine& line, std::unique_ptr<pb::Message> config,
+       Backend& backend, const Logger& log, StderrSink& sink)
+      : definition_(definition),
+        configuration_(configuration),
+        line_(line),
+        config_(std::move(config)),
+        own_log_(log),
+        sink_(sink),
+        notifier_(backend.host()),
+        rpc_metrics_(own_registry_) {
+    host_ = &backend.host();
+    registry_ = &own_registry_;
+    log_ = &own_log_;
+  }
+
+  Task<absl::Status> Run();
+
+  void AddRpc(rpc::Service& service) override {
+    braid::detail::Check(
+        service_ == nullptr,
+        "AddRpc is for the constructor of a service; it has been made already");
+    rpc_services_.push_back(&service);
+  }
+
+  void SetReady(bool ready) override {
+    service_ready_ = ready;
+    UpdateReady();
+  }
+
+  void RequestStop(std::string_view reason) override;
+
+ private:
+  const Options& options() const { return OptionsOf(*config_); }
+  bool ready() const { return serving_ && service_ready_ && !stopping_; }
+
+  absl::Status AddMetrics();
+  void AddPages();
+  absl::Status Open();
+  Task<absl::Status> FollowSignals();
+  Task<absl::Status> ServeAll();
+  Task<absl::Status> ServeService(Ready<void> started);
+  Task<absl::Status> ServeRpc();
+  Task<void> Drain();
+  void UpdateReady();
+  void Reload();
+  [[noreturn]] void ExitNow(int signal);
+  // The service manager may be gone; that is for the log.
+  void Told(const absl::Status& status) {
+    if (!status.ok())
+      own_log_.Warning("the service manager was not told: {}",
+                       std::string(status.message()));
+  }
+
+  const AnyDefinition& definition_;
+  const Configuration& configuration_;
+  const CommandLine& line_;
+  std::unique_ptr<pb::Message> config_;
+  Logger own_log_;
+  StderrSink& sink_;
+  metrics::Registry own_registry_;
+  Notifier notifier_;
+  RpcMetrics rpc_metrics_;
+  std::vector<metrics::Callback> callbacks_;
+  std::optional<metrics::CounterFamily> reloads_;
+
+  std::vector<rpc::Service*> rpc_services_;
+  std::unique_ptr<Service> service_;
+  std::optional<rpc::Server> rpc_server_;
+  std::optional<SignalStream> signals_;
+  std::optional<TcpListener> http_listener_;
+  HttpEndpoints http_;
+
+  CancelScope service_scope_;   // cancelled when the drain limit passes
+  TaskGroup* group_ = nullptr;  // of all that is here
+  TaskGroup* service_group_ = nullptr;
+  TaskGroup* rpc_group_ = nullptr;
+  bool serving_ = false;
+  bool service_ready_ = true;
+  bool was_ready_ = false;
+  bool stopping_ = false;
+  bool stop_requested_ = false;
+};
+
+absl::Status Life::AddMetrics() {
+  if (absl::Status s = metrics::AddProcessMetrics(own_registry_,
+                                                  metrics::RealProcessReader());
+      !s.ok())
+    return s;
+  auto loops = [] {
+    return std::vector<LoopStats>{braid::detail::Loop::Current().stats()};
+  };
+  if (absl::Status s = metrics::AddRuntimeMetrics(own_registry_, loops);
+      !s.ok())
+    return s;
+  if (absl::Status s = metrics::AddBuildInfo(own_registry_, definition_.build);
+      !s.ok())
+    return s;
+  callbacks_.push_back(*own_registry_.AddGaugeCallback(
+      {.name = "braid_service_ready",
+       .help = "1 if the service says that it can be used, else 0."},
+      {}, [this] { return ready() ? 1 : 0; }));
+  for (LogLevel level : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning,
+                         LogLevel::kError}) {
+    callbacks_.push_back(*own_registry_.AddCounterCallback(
+        {.name = "braid_log_lines_total",
+         .help = "Lines written to the log, by level.",
+         .labels = {"level"}},
+        {std::string(LogLevelName(level))}, [this, level] {
+          return static_cast<double>(
+              own_log_.stats().lines[static_cast<size_t>(level)]);
+        }));
+  }
+  callbacks_.push_back(*own_registry_.AddCounterCallback(
+      {.name = "braid_log_lost_lines_total",
+       .help = "Lines that the log's destination did not take."},
+      {}, [this] { return static_cast<double>(sink_.dropped()); }));
+  reloads_.emplace(*own_registry_.AddCounterFamily(
+      {.name = "braid_service_config_reloads_total",
+       .help = "Reloads of the configuration, by result.",
+       .labels = {"result"}}));
+  for (const char* result : {"ok", "refused", "failed"}) reloads_->With(result);
+  return absl::OkStatus();
+}
+
+void Life::AddPages() {
+  http_.Add("/metrics", "What Prometheus scrapes.",
+            [this](HttpRequest request) -> Task<HttpResponse> {
+              const metrics::Format format =
+                  metrics::NegotiateFormat(request.Header("Accept"));
+              metrics::Exposition exposition(own_registry_, format);
+              HttpResponse response = {
+                  .content_type = std::string(metrics::ContentType(format))};
+              while (exposition.AppendNext(response.body))
+                co_await Checkpoint();
+              for (const std::string& problem : exposition.problems())
+                own_log_.Warning("left out of the metrics: {}", problem);
+              co_return response;
+            });
+  http_.Add("/healthz", "200 as long as the service's loop turns.",
+            [](HttpRequest) -> Task<HttpResponse> {
+              co_return HttpResponse{.body = "ok\n"};
+            });
+  http_.Add("/readyz", "200 if the service can be used, else 503.",
+            [this](HttpRequest) -> Task<HttpResponse> {
+              if (ready()) co_return HttpResponse{.body = "ready\n"};
+              co_return HttpResponse{
+                  .status = 503,
+                  .body = stopping_ ? "not ready: stopping\n" : "not ready\n"};
+            });
+  http_.Add("/tasks", "The tree of live tasks: name, state, where each waits.",
+            [](HttpRequest) -> Task<HttpResponse> {
+              co_return HttpResponse{.body = FormatTasks(LiveTasks())};
+            });
+}
+
+absl::Status Life::Open() {
+  absl::StatusOr<SignalStream> signals =
+      SignalStream::Open({SIGTERM, SIGINT, SIGHUP});
+  if (!signals.ok()) return signals.status();
+  signals_.emplace(*std::move(signals));
+
+  if (const std::string& address = options().http_listen(); !address.empty()) {
+    absl::StatusOr<TcpListener> listener = TcpListener::Bind(address);
+    if (!listener.ok()) {
+      return absl::Status(
+          listener.status().code(),
+          absl::StrCat("--service.http_listen: ",
+                       std::string(listener.status().message())));
+    }
+    http_listener_.emplace(*std::move(listener));
+    own_log_.Info({{"endpoint", "http"},
+                   {"address", http_listener_->local_address().ToString()}},
+                  "listening");
+  }
+  if (const std::string& address = options().rpc_listen(); !address.empty()) {
+    rpc::ServerOptions server;
+    server.listen = {address};
+    server.lame_duck = ToDuration(options().lame_duck());
+    server.drain_limit = ToDuration(options().drain_limit());
+    server.observer = &rpc_metrics_;
+    rpc_server_.emplace(std::move(server));
+    for (rpc::Service* service : rpc_services_)
+      rpc_server_->AddService(*service);
+    if (absl::Status status = rpc_server_->Listen(); !status.ok()) {
+      return absl::Status(status.code(),
+                          absl::StrCat("--service.rpc_listen: ",
+                                       std::string(status.message())));
+    }
+    const std::string host = address.substr(0, address.rfind(':'));
+    own_log_.Info(
+        {{"endpoint", "rpc"},
+         {"address", rpc_server_->port() != 0
+                         ? absl::StrCat(host, ":", rpc_server_->port())
+                         : address}},
+        "listening");
+  }
+  return absl::OkStatus();
+}
+
+void Life::UpdateReady() {
+  const bool now = ready();
+  if (rpc_server_.has_value() && serving_ && !stopping_)
+    rpc_server_->health().Set("", now);
+  if (now == was_ready_) return;
+  was_ready_ = now;
+  if (now) {
+    own_log_.Info("ready");
+    Told(notifier_.Ready("ready"));
+  } else if (!stopping_) {
+    own_log_.Warning("not ready");
+    Told(notifier_.Send("STATUS=not ready"));
+  }
+}
+
+void Life::Reload() {
+  own_log_.Info("reloading the configuration");
+  Told(notifier_.Reloading(Now()));
+  const auto end = [&](const char* result) {
+    reloads_->With(result).Increment();
+    Told(notifier_.Ready(ready() ? "ready" : "not ready"));
+  };
+  auto loaded = configuration_.Load(line_);
+  if (!loaded.ok()) {
+    own_log_.Error({{"error", std::string(loaded.status().message())}},
+                   "configuration not reloaded");
+    return end("failed");
+  }
+  std::unique_ptr<pb::Message> next(config_->New());
+  next->CopyFrom(*config_);
+  bool refused = false;
+  std::vector<ConfigChange> taken;
+  for (const ConfigChange& change : Diff(*config_, **loaded)) {
+    if (IsReloadable(definition_, change.path)) {
+      CopyField(**loaded, *next, change.path);
+      taken.push_back(change);
+    } else {
+      refused = true;
+      own_log_.Warning({{"field", change.path},
+                        {"before", change.before},
+                        {"after", change.after}},
+                       "configuration changed where only a restart helps");
+    }
+  }
+  // What was refused may have made what is left one that the service doesn't
+  // allow.
+  absl::Status status = definition_.validate != nullptr
+                            ? definition_.validate(*next)
+                            : absl::OkStatus();
+  if (status.ok() && !taken.empty()) status = service_->Reload(*next);
+  if (!status.ok()) {
+    own_log_.Error({{"error", std::string(status.message())}},
+                   "configuration not reloaded");
+    return end("failed");
+  }
+  config_ = std::move(next);
+  if (absl::StatusOr<LogLevel> level = ParseLogLevel(options().log().level());
+      level.ok())
+    own_log_.SetLevel(*level);
+  for (const ConfigChange& change : taken) {
+    own_log_.Info({{"field", change.path},
+                   {"before", change.before},
+                   {"after", change.after}},
+                  "configuration changed");
+  }
+  own_log_.Info({{"fields", taken.size()}}, "configuration reloaded");
+  end(refused ? "refused" : "ok");
+}
+
+void Life::ExitNow(int signal) {
+  own_log_.Error({{"signal", signal}},
+                 "a second signal: exiting without finishing");
+  sink_.Flush(std::chrono::milliseconds(200));
+  std::_Exit(kSignalled + signal);
+}
+
+// Lame duck, then the graceful stop; the drain limit runs from there.
+Task<void> Life::Drain() {
+  // RPC has a lame duck of its own, of the same length.
+  if (rpc_group_ != nullptr) rpc_group_->RequestStop();
+  co_await SleepFor(ToDuration(options().lame_duck()));
+  stop_requested_ = true;
+  if (service_group_ != nullptr) service_group_->RequestStop();
+  service_scope_.SetDeadline(Now() + ToDuration(options().drain_limit()));
+}
+
+void Life::RequestStop(std::string_view reason) {
+  if (stopping_) return;
+  stopping_ = true;
+  own_log_.Info({{"reason", reason}}, "stopping");
+  UpdateReady();
+  Told(notifier_.Stopping(reason));
+  group_->Start("drain", [this]() -> Task<void> { co_await Drain(); });
+}
+
+Task<absl::Status> Life::FollowSignals() {
+  // The first may come while the service is ending for another reason.
+  for (bool signalled = false;;) {
+    const int signal = co_await OrReturn(signals_->Next());
+    if (signal == SIGHUP) {
+      if (!stopping_) Reload();
+      continue;
+    }
+    if (signalled) ExitNow(signal);
+    signalled = true;
+    RequestStop(signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  }
+}
+
+Task<absl::Status> Life::ServeService(Ready<void> started) {
+  const std::optional<absl::Status> served = co_await service_scope_.Run(
+      WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+        service_group_ = &group;
+        if (stop_requested_) group.RequestStop();
+        co_return co_await service_->Serve(std::move(started));
+      }));
+  service_group_ = nullptr;
+  if (served.has_value()) co_return *served;
+  co_return absl::DeadlineExceededError(
+      "the drain limit passed; what was not finished is lost "
+      "(--service.drain_limit)");
+}
+
+Task<absl::Status> Life::ServeRpc() {
+  co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    rpc_group_ = &group;
+    if (stopping_) group.RequestStop();
+    absl::Status status = co_await rpc_server_->Serve();
+    rpc_group_ = nullptr;
+    co_return status;
+  });
+}
+
+// The service, and RPC as long as it is there.
+Task<absl::Status> Life::ServeAll() {
+  co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    const absl::Status started = co_await group.StartAndWait(
+        "service", [this](Ready<void> ready) -> Task<absl::Status> {
+          absl::Status status = co_await ServeService(std::move(ready));
+          // By itself or not, that was it: RPC finishes what it has.
+          if (status.ok()) RequestStop("the service has ended");
+          co_return status;
+        });
+    if (!started.ok()) {
+      // Stopped before it was ready, and ended well.
+      if (stopping_ && absl::IsFailedPrecondition(started) &&
+          !IsClosed(started))
+        co_return absl::OkStatus();
+      co_return started;
+    }
+    serving_ = true;
+    if (rpc_server_.has_value())
+      group.Start("rpc", [this]() -> Task<absl::Status> {
+        co_return co_await ServeRpc();
+      });
+    // RPC says that everything is serving when it begins.
+    co_await Checkpoint();
+    UpdateReady();
+    co_return co_await group.Join();
+  });
+}
+
+Task<absl::Status> Life::Run() {
+  co_await OrReturn(AddMetrics());
+  AddPages();
+  service_ = definition_.make(*this, *config_);
+  co_await OrReturn(Open());
+  co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    group_ = &group;
+    group.Start("signals", [this]() -> Task<absl::Status> {
+      co_return co_await FollowSignals();
+    });
+    if (http_listener_.has_value()) {
+      group.Start("http", [this]() -> Task<absl::Status> {
+        co_return co_await http_.Serve(*http_listener_);
+      });
+    }
+    absl::Status status = co_await ServeAll();
+    group.Cancel("the service has ended");
+    co_return status;
+  });
+}
+
+}  // namespace
+
+int Main(int argc, char** argv, const AnyDefinition& definition) {
+  const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  const std::shared_ptr<Host> host = MakeRealHost();
+  const Configuration configuration(definition, *host);
+  const absl::StatusOr<CommandLine> line =
+      configuration.schema().ParseCommandLine(args);
+  if (!line.ok()) return Complain(definition.name, line.status(), kWrongUse);
+  if (line->help || line->version) {
+    const std::string text =
+        line->help
+            ? configuration.schema().Help(definition.name, definition.summary)
+            : absl::StrCat(definition.name, " ", definition.build.version, " ",
+                           definition.build.revision, "\n");
+    return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0
+               ? kFailed
+               : 0;
+  }
+  auto config = configuration.Load(*line);
+  if (!config.ok())
+    return Complain(definition.name, config.status(), kWrongUse);
+  const Options options = OptionsOf(**config);
+  absl::StatusOr<std::unique_ptr<Backend>> backend =
+      MakeBackend(options.backend());
+  if (!backend.ok()) {
+    return Complain(
+        definition.name, backend.status(),
+        absl::IsInvalidArgument(backend.status()) ? kWrongUse : kFailed);
+  }
+
+  const auto sink = std::make_shared<StderrSink>();
+  const Logger log(
+      {.service = definition.name,
+       .level = ParseLogLevel(options.log().level()).value_or(LogLevel::kInfo),
+       .format = options.log().format() == "json" ? LogFormat::kJson
+                                                  : LogFormat::kText,
+       .clock = [host] { return host->WallNow(); },
+       .trace_id = {},
+       .spdlog_sinks = {}},
+      sink);
+  const absl::Status status = braid::Run(
+      **backend,
+      [&]() -> Task<absl::Status> {
+        // In the loop, as what it owns has to go before the loop does.
+        Life life(definition, configuration, *line, *std::move(config),
+                  **backend, log, *sink);
+        co_return co_await life.Run();
+      },
+      {.shuffle_seed = {}, .cleanup_limit = ToDuration(options.drain_limit())});
+  if (!status.ok()) {
+    for (const absl::Status& other : SuppressedErrors(status)) {
+      log.Error({{"error",
+                  other.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
+                "also failed");
+    }
+    log.Error({{"error",
+                status.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
+              "failed");
+    return kFailed;
+  }
+  log.Info("stopped");
+  return 0;
+}
+
+}  // namespace braid::service::detail
