@@ -89,11 +89,14 @@ TEST(TaskTree, WhereATaskWaitsAndSinceWhen) {
   RunInEveryOrder([](VirtualTime& time) -> Task<absl::Status> {
     co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       uint32_t line_of_limit = 0;
-      group.Start("waits", [](uint32_t* line) -> Task<void> {
-        co_await SleepFor(2s);
-        *line = std::source_location::current().line() + 1;
-        co_await MoveOnAfter(1h, Wait());
-      }, &line_of_limit);
+      group.Start(
+          "waits",
+          [](uint32_t* line) -> Task<void> {
+            co_await SleepFor(2s);
+            *line = std::source_location::current().line() + 1;
+            co_await MoveOnAfter(1h, Wait());
+          },
+          &line_of_limit);
       co_await SleepFor(5s);
       std::vector<TaskInfo> tasks = LiveTasks();
       const TaskInfo* waits = Find(tasks, "waits");
@@ -149,13 +152,16 @@ TEST(TaskTree, WhoCancelledItAndWhy) {
         co_await Checkpoint();
       });
       Gate gate(Gate::OnCancel::kLater);
-      group.Start("refuses", [](Gate* gate) -> Task<void> {
-        co_await gate->Wait();
-      }, &gate);
-      group.Start("canceller", [](TaskGroup* group) -> Task<void> {
-        co_await SleepFor(2s);
-        group->Cancel("time to go");
-      }, &group);
+      group.Start(
+          "refuses", [](Gate* gate) -> Task<void> { co_await gate->Wait(); },
+          &gate);
+      group.Start(
+          "canceller",
+          [](TaskGroup* group) -> Task<void> {
+            co_await SleepFor(2s);
+            group->Cancel("time to go");
+          },
+          &group);
       co_await Shield([&]() -> Task<void> {
         co_await SleepFor(3s);
         std::vector<TaskInfo> tasks = LiveTasks();
@@ -190,13 +196,12 @@ TEST(TaskTree, AsText) {
       co_await SleepFor(1500ms);
       group.Start("new", Wait);
       EXPECT_THAT(FormatTasks(LiveTasks()),
-                  ContainsRegex(
-                      "^#1 main  running 1\\.500 s\n"
-                      "  #2 outer  waiting 1\\.500 s  at "
-                      "task_tree_test\\.cc:[0-9]+\n"
-                      "    #3 inner  waiting 1\\.500 s  at "
-                      "task_tree_test\\.cc:[0-9]+\n"
-                      "  #4 new  ready 0\\.000 s\n$"));
+                  ContainsRegex("^#1 main  running 1\\.500 s\n"
+                                "  #2 outer  waiting 1\\.500 s  at "
+                                "task_tree_test\\.cc:[0-9]+\n"
+                                "    #3 inner  waiting 1\\.500 s  at "
+                                "task_tree_test\\.cc:[0-9]+\n"
+                                "  #4 new  ready 0\\.000 s\n$"));
       EXPECT_EQ(FormatTasks(LiveTasks(), 0), "... and 4 more\n");
       group.Cancel();
     });
@@ -232,13 +237,14 @@ TEST(TaskTree, ALargeTreeIsCutShort) {
 
 TEST(TaskTree, IsEmptyOfWhatHasEnded) {
   RunInEveryOrder([](VirtualTime&) -> Task<absl::Status> {
-    co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<absl::Status> {
-      auto handle = group.Start("ends", []() -> Task<void> { co_return; });
-      EXPECT_EQ(LiveTasks().size(), 2u);
-      (void)co_await handle.Join();
-      EXPECT_EQ(LiveTasks().size(), 1u);
-      co_return absl::OkStatus();
-    });
+    co_return co_await WithTaskGroup(
+        [](TaskGroup& group) -> Task<absl::Status> {
+          auto handle = group.Start("ends", []() -> Task<void> { co_return; });
+          EXPECT_EQ(LiveTasks().size(), 2u);
+          (void)co_await handle.Join();
+          EXPECT_EQ(LiveTasks().size(), 1u);
+          co_return absl::OkStatus();
+        });
   });
 }
 

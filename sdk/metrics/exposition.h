@@ -1,10 +1,11 @@
 // What a scrape gets to read: a registry in one of Prometheus' text formats.
 //
-//   metrics::Format format =
-//   metrics::NegotiateFormat(request.Header("Accept")); metrics::Exposition
-//   exposition(registry, format); std::string body; while
-//   (exposition.AppendNext(body)) co_await Checkpoint();   // other tasks run
-//   in between Respond(metrics::ContentType(format), body);
+//   metrics::Format format = metrics::NegotiateFormat(accept_header);
+//   metrics::Exposition exposition(registry, format);
+//   std::string body;
+//   while (exposition.AppendNext(body)) co_await Checkpoint();
+//
+// Parts are small: between two of them, other tasks run.
 //
 // Text is UTF-8, families are sorted by name and series by their label values,
 // so that two scrapes differ in values only. Numbers are the shortest that read

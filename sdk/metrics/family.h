@@ -1,10 +1,11 @@
 // A family with labels: one instrument for each combination of label values.
 //
 //   metrics::CounterFamily dropped = *registry.AddCounterFamily(
-//       {.name = "echo_dropped_datagrams_total", .help = "Datagrams dropped, by
-//       reason.", .labels = {"reason"}});
-//   metrics::Counter& too_long = dropped.With("too_long");   // once
-//   too_long.Increment();                                    // often
+//       {.name = "echo_dropped_datagrams_total",
+//        .help = "Datagrams dropped, by reason.",
+//        .labels = {"reason"}});
+//   metrics::Counter& too_long = dropped.With("too_long");  // once
+//   too_long.Increment();                                   // often
 //
 // Like an instrument, a family is a handle for one loop (shard, thread): each
 // has its own, and the scrape adds them up.

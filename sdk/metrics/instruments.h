@@ -7,13 +7,13 @@
 //
 //   struct EchoMetrics {
 //     explicit EchoMetrics(metrics::Registry& registry)
-//         : received(*registry.AddCounter({.name =
-//         "echo_received_datagrams_total", .help = "Datagrams received."})),
-//           dropped(*registry.AddCounterFamily({.name =
-//           "echo_dropped_datagrams_total",
-//                                               .help = "Datagrams dropped, by
-//                                               reason.", .labels =
-//                                               {"reason"}})),
+//         : received(*registry.AddCounter(
+//               {.name = "echo_received_datagrams_total",
+//                .help = "Datagrams received."})),
+//           dropped(*registry.AddCounterFamily(
+//               {.name = "echo_dropped_datagrams_total",
+//                .help = "Datagrams dropped, by reason.",
+//                .labels = {"reason"}})),
 //           too_long(dropped.With("too_long")) {}
 //     metrics::Counter received;
 //     metrics::CounterFamily dropped;

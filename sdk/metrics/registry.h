@@ -1,14 +1,13 @@
 // Registry: all metrics of one host, and the place where a scrape finds them.
 //
 //   metrics::Registry registry;
-//   metrics::Counter requests = *registry.AddCounter({.name =
-//   "shop_requests_total", .help = "Requests received."}); metrics::Histogram
-//   latency = *registry.AddHistogram(
+//   metrics::Counter requests = *registry.AddCounter(
+//       {.name = "shop_requests_total", .help = "Requests received."});
+//   metrics::Histogram latency = *registry.AddHistogram(
 //       {.name = "shop_request_seconds", .help = "From request to response."},
 //       metrics::LatencyBuckets());
 //   requests.Increment();
-//   std::string text = metrics::Expose(registry, metrics::Format::kText);   //
-//   exposition.h
+//   std::string text = metrics::Expose(registry, metrics::Format::kText);
 //
 // It belongs to a host or service object; there is no global one. Adding the
 // same definition again gives another handle of the same metric: that is how

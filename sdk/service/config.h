@@ -2,11 +2,12 @@
 // environment and flags, and checked.
 //
 //   ConfigSchema schema(EchoConfig::default_instance());
-//   absl::StatusOr<CommandLine> line = schema.ParseCommandLine(args);     //
-//   --listen=… --limits.rate=100 --config=FILE if (line->help)
-//   print(schema.Help("udp_echo", "Answers datagrams with themselves.")); auto
-//   config = schema.Make(*line, ConfigFile{*line->config_file, text});   //
-//   text: what the caller read
+//   // --listen=127.0.0.1:7 --limits.rate=100 --config=echo.conf
+//   absl::StatusOr<CommandLine> line = schema.ParseCommandLine(args);
+//   if (line->help) print(schema.Help("udp_echo", "Answers datagrams."));
+//   ConfigFile file = {*line->config_file, text};  // what the caller has read
+//   absl::StatusOr<EchoConfig> config =
+//       MakeConfig<EchoConfig>(schema, *line, file);
 //
 // The schema is the message's own: each field carries help, default and limits
 // (flag.proto). What sets a field, the stronger first: a flag, the environment,

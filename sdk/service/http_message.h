@@ -7,9 +7,12 @@
 //       send(SerializeResponse(Answer(*request), *request));
 //       if (!request->keep_alive) return;
 //     }
-//     if (parser.error().has_value()) return
-//     send(SerializeError(*parser.error())); if (parser.TakeContinue())
-//     send(kHttpContinue); parser.Feed(receive());
+//     if (parser.error().has_value()) {
+//       send(SerializeError(*parser.error()));
+//       return;
+//     }
+//     if (parser.TakeContinue()) send(kHttpContinue);
+//     parser.Feed(receive());
 //   }
 //
 // For: the small endpoints of a service (/metrics, /healthz). No I/O, no clock,

@@ -1,13 +1,12 @@
 // Logger: structured lines for people and machines.
 //
 //   Logger log(options, sink);
-//   log.Info("listening on {}", address);                            // {fmt},
-//   checked when it is compiled log.Warning({{"peer", peer}, {"bytes", n}},
-//   "datagram too long"); Logger rpc_log = log.With({{"component", "rpc"}}); //
-//   fields on every line
+//   log.Info("listening on {}", address);  // {fmt}, checked by the compiler
+//   log.Warning({{"peer", peer}, {"bytes", n}}, "datagram too long");
+//   Logger rpc_log = log.With({{"component", "rpc"}});
 //
 //   time=2026-03-01T12:00:00.000123Z level=info service=udp_echo task=main
-//   task_id=1 msg="listening on 127.0.0.1:7"
+//   task_id=1 msg="listening on 127.0.0.1:7"            (all in one line)
 //
 // A line says when, how bad, which service, which Braid task wrote it (if one
 // did), what its trace is, the message, and the fields. It is always one line

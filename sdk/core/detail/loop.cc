@@ -1,5 +1,6 @@
 #include "braid/core/detail/loop.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -72,15 +73,20 @@ bool Loop::Turn() {
   ++stats_.turns;
   turn_time_ = driver_.Now();
   if (inbox_.load(std::memory_order_relaxed) != nullptr) DrainInbox();
-  if (!timers_.empty())
-    stats_.timers_fired += timers_.FireDue(turn_time_, kCancelChunk);
+  // A timer may begin a cancellation: the marks count, not only the timers.
+  spread_left_ = kCancelChunk;
+  for (size_t left = kTimersPerTurn; left > 0 && spread_left_ > 0; --left) {
+    if (!timers_.FireNext(turn_time_)) break;
+    ++stats_.timers_fired;
+  }
   if (cancels_pending_) [[unlikely]]
     SpreadPending();
+  spread_left_ = kCancelChunk;
   if (shuffle_ != nullptr) {
     RunShuffled(kTurnBudget);
   } else {
     int budget = kTurnBudget;
-    while (ready_head_ != nullptr && budget > 0) {
+    while (ready_head_ != nullptr && budget > 0 && spread_left_ > 0) {
       TaskNode* task = ready_head_;
       ready_head_ = task->next_ready;
       if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
@@ -155,7 +161,11 @@ Scope* Loop::NextOutside(Scope* scope, Scope* root) {
 bool Loop::Spread(PendingCancel& cancel, size_t& limit) {
   Scope* scope = cancel.cursor;
   for (; scope != nullptr && limit > 0; --limit) {
-    const bool skip = scope->due_ || (scope->shield_ && scope != cancel.root);
+    // A parent that isn't due got a shield, or is inside one, since this
+    // cancellation passed it.
+    const bool skip =
+        scope->due_ ||
+        (scope != cancel.root && (scope->shield_ || !scope->parent_->due_));
     if (!skip) scope->MakeDue();
     scope = !skip && scope->first_child_ != nullptr
                 ? scope->first_child_
@@ -183,7 +193,9 @@ void Loop::SpreadPending() {
 void Loop::StartCancel(Scope* root) {
   PendingCancel cancel{root, root};
   size_t left = kCancelChunk;
-  if (Spread(cancel, left)) return;
+  const bool done = Spread(cancel, left);
+  spread_left_ -= std::min(spread_left_, kCancelChunk - left);
+  if (done) return;
   pending_cancels_.push_back(cancel);
   cancels_pending_ = true;
 }
@@ -194,21 +206,6 @@ void Loop::RecomputeDue(Scope* root) {
     scope = scope->first_child_ != nullptr ? scope->first_child_
                                            : NextOutside(scope, root);
   }
-  // A cancellation that is on its way through here has nothing to do here any
-  // more.
-  for (PendingCancel& cancel : pending_cancels_) {
-    for (Scope* scope = cancel.cursor; scope != nullptr && scope != cancel.root;
-         scope = scope->parent_) {
-      if (scope == root) {
-        cancel.cursor = NextOutside(root, cancel.root);
-        break;
-      }
-    }
-  }
-  std::erase_if(pending_cancels_, [](const PendingCancel& cancel) {
-    return cancel.cursor == nullptr;
-  });
-  cancels_pending_ = !pending_cancels_.empty();
 }
 
 void Loop::ForgetScope(Scope* scope) {

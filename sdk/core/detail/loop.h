@@ -93,7 +93,10 @@ class Loop {
   static constexpr int kReadyInARow = 64;
   // Tasks and ready operations between two looks at timers and I/O.
   static constexpr int kTurnBudget = 256;
-  // Nodes of the tree that one cancellation marks in one go.
+  // Timers that fire between two looks at I/O.
+  static constexpr size_t kTimersPerTurn = 1024;
+  // Nodes of the tree that one cancellation marks in one go. Where a turn has
+  // marked that many, it ends soon.
   static constexpr size_t kCancelChunk = 1024;
 
   explicit Loop(Driver& driver, LoopOptions options = {});
@@ -258,7 +261,8 @@ class Loop {
   FramePool frames_;
   TimerQueue timers_;
   std::vector<PendingCancel> pending_cancels_;
-  bool cancels_pending_ = false;  // the vector isn't empty
+  bool cancels_pending_ = false;       // the vector isn't empty
+  size_t spread_left_ = kCancelChunk;  // nodes that this turn may still mark
   std::vector<Local> locals_;
   IntrusiveList<StopWaiter> stop_waiters_;
   Scope* root_ = nullptr;

@@ -92,15 +92,17 @@ void Scope::Leave() {
   Unlink();
 }
 
+void Scope::CheckThread() const {
+  Check(loop_->OnItsThread(),
+        "a cancel scope or task group is changed from another thread; hand "
+        "the change to its own loop");
+}
+
 void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
   if (cancelled_) return;
   cancelled_ = true;
   source_ = source;
-  if (loop_ != nullptr) {
-    Check(loop_->OnItsThread(),
-          "a scope is cancelled from another thread; hand the cancel to the "
-          "scope's own loop");
-  }
+  if (loop_ != nullptr) CheckThread();
   if (!reason.empty() || source == CancelCause::Source::kExplicit) {
     const TaskNode* by =
         current_loop != nullptr ? current_loop->current() : nullptr;
@@ -114,6 +116,7 @@ void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
 }
 
 void Scope::SetDeadline(Time deadline) {
+  if (loop_ != nullptr) CheckThread();
   const bool too_late = loop_ != nullptr && cancel_called();
   deadline_ = deadline;
   if (loop_ == nullptr || too_late) return;
@@ -131,6 +134,7 @@ void Scope::ArmDeadline(Time now) {
 }
 
 void Scope::SetShield(bool shield) {
+  if (loop_ != nullptr) CheckThread();
   if (shield_ == shield) return;
   if (loop_ == nullptr || shield) {
     shield_ = shield;
@@ -196,9 +200,7 @@ void Scope::RequestStop() {
   if (stop_requested_) return;
   stop_requested_ = true;
   if (loop_ == nullptr) return;
-  Check(loop_->OnItsThread(),
-        "a stop is requested from another thread; hand the request to the "
-        "group's loop");
+  CheckThread();
   IntrusiveList<StopWaiter>& waiters = loop_->stop_waiters();
   for (StopWaiter* waiter = waiters.front(); waiter != nullptr;) {
     StopWaiter* next = waiters.Next(waiter);

@@ -128,6 +128,7 @@ class Scope : private Timer {
   friend class Loop;
 
   static void OnDeadline(Timer& timer);
+  void CheckThread() const;
   bool HasPendingCancels() const;
   bool DueSlow() const;
   // Marks this one node as due and asks the operation its task is parked in to

@@ -31,15 +31,12 @@ void TimerQueue::Remove(Timer& timer) {
   }
 }
 
-size_t TimerQueue::FireDue(Time now, size_t limit) {
-  size_t fired = 0;
-  while (fired < limit && !heap_.empty() && heap_[0].when <= now) {
-    Timer& timer = *heap_[0].timer;
-    Remove(timer);
-    timer.fire_(timer);
-    ++fired;
-  }
-  return fired;
+bool TimerQueue::FireNext(Time now) {
+  if (heap_.empty() || heap_[0].when > now) return false;
+  Timer& timer = *heap_[0].timer;
+  Remove(timer);
+  timer.fire_(timer);
+  return true;
 }
 
 void TimerQueue::SiftUp(size_t i, const Entry& entry) {

@@ -47,10 +47,8 @@ class TimerQueue {
   // The earliest deadline, kNever if there is none.
   Time next() const { return heap_.empty() ? kNever : heap_[0].when; }
 
-  // Disarms and fires timers due at `now`, in order, at most `limit` of them. A
-  // timer added meanwhile for a time that has passed counts. Returns how many
-  // fired.
-  size_t FireDue(Time now, size_t limit);
+  // Disarms and fires the first timer if it is due at `now`; false if none is.
+  bool FireNext(Time now);
 
  private:
   struct Entry {

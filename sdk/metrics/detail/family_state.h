@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "braid/metrics/definition.h"
 #include "braid/metrics/detail/cell.h"
 
@@ -50,7 +51,8 @@ struct CellDeleter {
 
 struct Series {
   std::string_view key;
-  std::vector<std::unique_ptr<Cell, CellDeleter>> cells;
+  absl::InlinedVector<std::unique_ptr<Cell, CellDeleter>, 1>
+      cells;  // one for each handle
   std::list<CallbackFunction> callbacks;
   // What handles that are gone have counted. Made when the first one goes.
   std::unique_ptr<Totals> retired;
