@@ -9,6 +9,8 @@ _FILES = {
 
 _BUILD = """# Written by @braid//tools/bazel:system_grpc_proto.bzl.
 package(default_visibility = ["//visibility:public"])
+
+exports_files(glob(["grpc/**/*.proto"]))
 """
 
 _PROTO_LIBRARY = """
