@@ -76,8 +76,8 @@ struct SocketRequest {
 struct SocketInfo {
   SocketAddress local;
   SocketAddress peer;
-  int receive_buffer =
-      0;  // bytes, as the kernel counts them: about half of it is payload
+  // Bytes, as the kernel counts them: about half of it is payload.
+  int receive_buffer = 0;
   int send_buffer = 0;
   // Datagrams that arrived and were thrown away, mostly because the receive
   // buffer was full. Since the socket was made.

@@ -1,10 +1,9 @@
 // ByteView and MutableByteView: bytes to send, and room to receive into,
 // however the caller keeps them.
 //
-//   co_await socket.Send("hello");                 // text
+//   co_await socket.Send("hello");     // text
 //   std::array<std::byte, 512> buffer;
-//   co_await stream.Receive(buffer);               // any contiguous range of
-//   one-byte elements
+//   co_await stream.Receive(buffer);   // any range of one-byte elements
 //
 // Views, as std::span is: what they refer to must outlive the call they are
 // passed to, or the await of what it returns.

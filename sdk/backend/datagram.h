@@ -69,8 +69,8 @@ class DatagramSlab {
   size_t datagram_size_;
   size_t max_blocks_;
   size_t made_ = 0;
-  std::vector<std::unique_ptr<DatagramBlock>>
-      free_;  // the last one returned is the next one lent: it is in the cache
+  // The last one returned is the next one lent: it is in the processor's cache.
+  std::vector<std::unique_ptr<DatagramBlock>> free_;
 };
 
 }  // namespace detail

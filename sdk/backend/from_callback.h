@@ -1,11 +1,7 @@
 // FromCallback: awaits what a foreign library tells through a callback.
 //
-//   // void fetch(const char* url, void (*done)(void*, int), void*);
 //   int code = co_await FromCallback<int>([&](Callback<int> done) {
-//     fetch(url, [](void* p, int code) {
-//     (*std::unique_ptr<Callback<int>>(static_cast<Callback<int>*>(p)))(code);
-//     },
-//           new Callback<int>(std::move(done)));
+//     client.Fetch(url, [done](int code) { done(code); });
 //   });
 //
 // `start` is called once, when it is awaited, and gets a Callback. Completes

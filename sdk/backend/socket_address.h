@@ -1,9 +1,8 @@
 // SocketAddress: an IP address and a port, as every socket call takes them.
 //
-//   SocketAddress any = SocketAddress::Any(7007);                 // [::]:7007,
-//   which takes IPv4 too absl::StatusOr<SocketAddress> a =
-//   SocketAddress::Parse("127.0.0.1:7007"); absl::StatusOr<SocketAddress> b =
-//   SocketAddress::Parse("[fe80::1%2]:80");
+//   SocketAddress any = SocketAddress::Any(7007);  // [::], and IPv4 too
+//   absl::StatusOr<SocketAddress> a = SocketAddress::Parse("127.0.0.1:7007");
+//   absl::StatusOr<SocketAddress> b = SocketAddress::Parse("[fe80::1%2]:80");
 //
 // A small value, trivially copyable. Not for: names (resolver.h), and
 // Unix-domain sockets, whose addresses are paths.

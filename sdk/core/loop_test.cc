@@ -216,8 +216,8 @@ TEST(Loop, TheLoopKeepsTurningWhileALargeCancelSpreads) {
   uint64_t other_switches = 0;
   EXPECT_TRUE(
       braid::Run(time, [&]() -> Task<absl::Status> {
+        bool over = false;
         co_return co_await WithTaskGroup([&](TaskGroup& outer) -> Task<void> {
-          bool over = false;
           outer.Start(
               "other work",
               [](bool* over, uint64_t* switches) -> Task<void> {

@@ -1,7 +1,7 @@
 // Resolve: the addresses behind a name.
 //
-//   std::vector<SocketAddress> addresses = co_await
-//   OrReturn(Resolve("example.org", "https"));
+//   std::vector<SocketAddress> addresses =
+//       co_await OrReturn(Resolve("example.org", "https"));
 //
 // For: names that a person wrote. Where an address is meant,
 // SocketAddress::Parse says what is wrong with it.

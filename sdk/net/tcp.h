@@ -1,9 +1,9 @@
 // TcpListener and TcpStream: connections.
 //
-//   TcpListener listener = co_await
-//   OrReturn(TcpListener::Bind("127.0.0.1:7007")); TcpStream stream = co_await
-//   OrReturn(listener.Accept()); std::array<std::byte, 4096> buffer; while
-//   (size_t size = co_await OrReturn(stream.Receive(buffer))) {
+//   TcpListener listener = co_await OrReturn(TcpListener::Bind("[::1]:7007"));
+//   TcpStream stream = co_await OrReturn(listener.Accept());
+//   std::array<std::byte, 4096> buffer;
+//   while (size_t size = co_await OrReturn(stream.Receive(buffer))) {
 //     co_await OrReturn(stream.Send(std::span(buffer).first(size)));
 //   }
 //   co_await stream.Close();

@@ -154,8 +154,7 @@ TEST(Tcp, SendsMoreThanTheKernelHoldsAtATime) {
   });
 }
 
-// One of the two backends of AnyIO reads on its own, 100 MB of it (D9 of the
-// list of what to agree on).
+// One of the two backends of AnyIO reads on its own, 100 MB of it.
 TEST(Tcp, APeerThatNobodyReadsIsHeldBack) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());
@@ -245,7 +244,7 @@ TEST(Tcp, ASendThatIsStoppedBeforeItBeganTearsNothing) {
 }
 
 // One of the two backends of AnyIO says so once, and then takes it for an end
-// in good order (D11).
+// in good order.
 TEST(Tcp, AResetStaysAReset) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Ends ends = co_await OrReturn(Connected());

@@ -70,8 +70,7 @@ TEST(UdpSocket, DeliversDatagramsWithTheirAddresses) {
   });
 }
 
-// One of the two backends of AnyIO drops them (D12 of the list of what to agree
-// on).
+// One of the two backends of AnyIO drops them.
 TEST(UdpSocket, AnEmptyDatagramIsADatagram) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());

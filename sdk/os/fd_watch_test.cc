@@ -100,6 +100,20 @@ TEST(FdWatch, WaitsUntilThereIsRoomToWrite) {
   });
 }
 
+// The kernel has nothing to wait for there, and poll(2) says so.
+TEST(FdWatch, AFileIsAlwaysReady) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    const int fd = ::open("/proc/self/exe", O_RDONLY);
+    {
+      FdWatch watch = co_await OrReturn(FdWatch::Open(fd));
+      co_await OrReturn(watch.Readable());
+      co_await OrReturn(watch.Writable());
+    }
+    EXPECT_EQ(::close(fd), 0);
+    co_return absl::OkStatus();
+  });
+}
+
 TEST(FdWatch, RefusesWhatCannotBe) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     EXPECT_FALSE(FdWatch::Open(-1).ok());

@@ -1,7 +1,8 @@
 // SignalStream: signals of the operating system, one after the other.
 //
-//   SignalStream signals = co_await OrReturn(SignalStream::Open({SIGINT,
-//   SIGTERM})); int signal = co_await OrReturn(signals.Next());
+//   SignalStream signals =
+//       co_await OrReturn(SignalStream::Open({SIGINT, SIGTERM}));
+//   int signal = co_await OrReturn(signals.Next());
 //
 // While a stream is open, its signals don't do what they did before; afterwards
 // they do again. A signal that is raised several times before it is read is

@@ -72,7 +72,6 @@ TEST(SignalStream, WakesALoopThatWaits) {
   });
 }
 
-// D8 of the list of what to agree on: as Trio does.
 TEST(SignalStream, ASignalThatIsRaisedSeveralTimesIsReadOnce) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     SignalStream signals =

@@ -70,17 +70,17 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
 
   absl::Status Listen() {
     Check(transport_ == nullptr, "an rpc::Server listens twice");
-    if (options_.reflection) {
+    if (options_.reflection && reflection_.empty()) {
       reflection_ = MakeReflection(names_);
       for (const auto& service : reflection_) Add(*service);
     }
-    transport_ = options_.transport != nullptr
-                     ? options_.transport
-                     : detail::MakeServerTransport(options_);
-    absl::StatusOr<std::vector<int>> ports = transport_->Listen(*this);
+    std::shared_ptr<ServerTransport> transport =
+        options_.transport != nullptr ? options_.transport
+                                      : detail::MakeServerTransport(options_);
+    absl::StatusOr<std::vector<int>> ports = transport->Listen(*this);
     if (!ports.ok()) return ports.status();
     ports_ = *std::move(ports);
-    listening_ = true;
+    transport_ = std::move(transport);
     return absl::OkStatus();
   }
 
@@ -92,7 +92,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   }
 
   Task<absl::Status> Serve() {
-    if (!listening_) co_await OrReturn(Listen());
+    if (transport_ == nullptr) co_await OrReturn(Listen());
     Check(!begun_, "an rpc::Server serves twice; make a new one");
     begun_ = true;
     Loop& loop = Loop::Current();
@@ -211,7 +211,6 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   absl::flat_hash_map<std::string_view, Served> methods_;
   std::shared_ptr<ServerTransport> transport_;
   std::vector<int> ports_;
-  bool listening_ = false;
   bool begun_ = false;
   braid::detail::Scope scope_;
   braid::detail::IntrusiveList<ServerCall> calls_;

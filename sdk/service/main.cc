@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string>
@@ -606,15 +607,24 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
        .trace_id = {},
        .spdlog_sinks = {}},
       sink);
-  const absl::Status status = braid::Run(
-      **backend,
-      [&]() -> Task<absl::Status> {
-        // In the loop, as what it owns has to go before the loop does.
-        Life life(definition, configuration, *line, *std::move(config),
-                  **backend, log, *sink);
-        co_return co_await life.Run();
-      },
-      {.shuffle_seed = {}, .cleanup_limit = ToDuration(options.drain_limit())});
+  absl::Status status;
+  // Caught here, so that the log still says what it was.
+  try {
+    status = braid::Run(**backend,
+                        [&]() -> Task<absl::Status> {
+                          // In the loop, as what it owns has to go before the
+                          // loop does.
+                          Life life(definition, configuration, *line,
+                                    *std::move(config), **backend, log, *sink);
+                          co_return co_await life.Run();
+                        },
+                        {.shuffle_seed = {},
+                         .cleanup_limit = ToDuration(options.drain_limit())});
+  } catch (const std::exception& exception) {
+    status = absl::InternalError(absl::StrCat("exception: ", exception.what()));
+  } catch (...) {
+    status = absl::InternalError("an exception of unknown type");
+  }
   if (!status.ok()) {
     for (const absl::Status& other : SuppressedErrors(status)) {
       log.Error({{"error",

@@ -133,7 +133,9 @@ class WatchNext final : public Case {
   explicit WatchNext(TaskGroup&) {}
   Task<void> Wait() override {
     Watch<int>::Reader reader = watch_.Subscribe();
-    if (reader.Get() == 0) EXPECT_EQ(co_await reader.Next(), 0);
+    if (reader.Get() == 0) {
+      EXPECT_EQ(co_await reader.Next(), 0);
+    }
     EXPECT_EQ(co_await reader.Next(), 1);
     ++completed;
   }
@@ -176,7 +178,9 @@ class ChannelSend final : public Case {
     if (channel_.receiver.TryReceive().ok()) return;
     // Nobody sends: whoever will, finds a receiver that waits.
     group_.Start("receiver", [this]() -> Task<absl::Status> {
-      co_return (co_await channel_.receiver.Receive()).status();
+      const absl::StatusOr<std::optional<std::string>> item =
+          co_await channel_.receiver.Receive();
+      co_return item.status();
     });
   }
   size_t waiting() const override {

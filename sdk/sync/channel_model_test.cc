@@ -64,6 +64,7 @@ class Model {
     const int producers = 1 + Draw(6);
     const int consumers = 1 + Draw(6);
     std::vector<TaskHandle<void>> tasks;
+    tasks.reserve(producers + consumers);
     for (int i = 0; i < producers; ++i) {
       tasks.push_back(
           group.Start("producer", &Model::Produce, this, i, sender.Clone()));

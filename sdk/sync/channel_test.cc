@@ -42,6 +42,7 @@ TEST(ChannelTest, ItemsArriveInOrderAndThenTheEnd) {
     RunInManyOrders([capacity](TaskGroup& group) -> Task<absl::Status> {
       auto [sender, receiver] = MakeChannel<int>(capacity);
       std::vector<int> items;
+      items.reserve(200);
       for (int i = 0; i < 200; ++i) items.push_back(i);
       std::vector<int> received;
       group.Start("sender", SendAll<int>, std::move(sender), items);
@@ -58,6 +59,7 @@ TEST(ChannelTest, CarriesWhatOnlyMoves) {
   RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<std::unique_ptr<int>>(1);
     std::vector<std::unique_ptr<int>> items;
+    items.reserve(5);
     for (int i = 0; i < 5; ++i) items.push_back(std::make_unique<int>(i));
     std::vector<std::unique_ptr<int>> received;
     group.Start("sender", SendAll<std::unique_ptr<int>>, std::move(sender),

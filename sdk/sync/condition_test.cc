@@ -336,6 +336,7 @@ TEST(ConditionTest, NothingHangsWhenTasksAreCancelledAtRandom) {
           auto last_producer = group.Start("producer", producer);
           auto last_consumer = group.Start("consumer", consumer);
           std::vector<TaskHandle<void>> others;
+          others.reserve(10);
           for (int i = 0; i < 10; ++i) {
             others.push_back(i % 2 == 0 ? group.Start("producer", producer)
                                         : group.Start("consumer", consumer));

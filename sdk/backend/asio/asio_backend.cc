@@ -184,6 +184,7 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
 
   // Makes a turn come.
   void Schedule() {
+    if (loop_.has_value()) loop_->set_away(false);
     if (std::exchange(scheduled_, true)) return;
     boost::asio::post(io_, [self = shared_from_this()] {
       self->scheduled_ = false;
@@ -200,6 +201,7 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
     bool more = false;
     {
       const Loop::Binding binding(*loop_);
+      loop_->set_away(false);
       backend_.StopWaiting();
       backend_.Poll(kAlways);
       more = loop_->Turn();
@@ -217,6 +219,7 @@ class GuestLoop final : public std::enable_shared_from_this<GuestLoop> {
       Schedule();
     } else {
       backend_.WakeAt(loop_->next_deadline());
+      loop_->set_away(true);
     }
   }
 

@@ -15,7 +15,7 @@ class AsioContext {
   // The io_context that the loop waits in: made now, if it is the backend's own
   // and nobody has asked before.
   virtual boost::asio::io_context& io_context() = 0;
-  // Called from a handler after it made tasks ready: the loop gets a turn.
+  // Called from a handler that makes tasks ready: the loop gets a turn.
   virtual void Kick() = 0;
 
  protected:

@@ -2,9 +2,8 @@
 // runs.
 //
 //   boost::asio::io_context io;
-//   ...                                             // what the application
-//   does with it GuestRun guest = RunOn(io, Main, [&](absl::Status status) {
-//   ... }); io.run();
+//   GuestRun guest = RunOn(io, Main, [&](absl::Status status) { ... });
+//   io.run();
 //
 // Returns at once. The body begins, and everything it starts runs, in handlers
 // of `io`, a turn of the loop at a time: the application's own handlers get
@@ -13,9 +12,9 @@
 // braid::Run gives it. An exception that leaves the body leaves io.run()
 // instead. Only then may `io` be destroyed (checked).
 //
-// The application's handlers are not part of any task. They reach tasks through
-// what other threads use (FromCallback, Portal), or through UseBraid. They may
-// not call what needs a current task or loop.
+// The application's handlers are not part of any task, and no loop is current
+// in them. They reach tasks by what doesn't wait: they may set an event, cancel
+// a scope or move its deadline, close a socket, call a Callback.
 //
 // Threads: `io` is run by one thread (checked).
 

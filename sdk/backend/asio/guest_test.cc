@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "braid/backend/asio/use_braid.h"
 #include "braid/backend/every_backend.h"
@@ -17,6 +18,7 @@
 #include "braid/core/core.h"
 #include "braid/net/tcp.h"
 #include "braid/net/udp.h"
+#include "braid/sync/event.h"
 
 namespace braid {
 namespace {
@@ -155,6 +157,47 @@ TEST(Guest, HearsFromHandlersAndThreads) {
       [&](absl::Status status) { ended = status; });
   io.run();
   thread.join();
+  EXPECT_EQ(ended, absl::OkStatus());
+}
+
+// Nothing else would give the loop a turn then.
+TEST(Guest, HandlersOfTheApplicationReachTasks) {
+  asio::io_context io;
+  CancelScope scope;
+  CancelScope late;
+  Event event;
+  std::optional<UdpSocket> socket;
+  std::optional<absl::Status> ended;
+  std::vector<std::string> seen;
+  // Each handler is posted by the one before, when the loop is at rest.
+  asio::steady_timer timer(io);
+  const auto then = [&](auto next) {
+    timer.expires_after(1ms);
+    timer.async_wait([next](boost::system::error_code) { next(); });
+  };
+  RunOn(
+      io,
+      [&]() -> Task<absl::Status> {
+        then([&] { event.Set(); });
+        co_await event.Wait();
+        seen.push_back("event");
+        then([&] { scope.Cancel(); });
+        EXPECT_FALSE(co_await scope.Run(SleepForever()));
+        seen.push_back("cancel");
+        then([&] { late.SetDeadline(Time(1ns)); });
+        EXPECT_FALSE(co_await late.Run(SleepForever()));
+        seen.push_back("deadline");
+        socket = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
+        then([&] { socket.reset(); });
+        DatagramBuffer buffer;
+        EXPECT_TRUE(IsClosed((co_await socket->Receive(buffer)).status()));
+        seen.push_back("close");
+        co_return absl::OkStatus();
+      },
+      [&](absl::Status status) { ended = status; });
+  io.run_for(10s);
+  EXPECT_EQ(seen,
+            (std::vector<std::string>{"event", "cancel", "deadline", "close"}));
   EXPECT_EQ(ended, absl::OkStatus());
 }
 

@@ -211,12 +211,12 @@ class AsioOperation final : public OperationBase {
   void Called(As&&... values) {
     values_.emplace(std::forward<As>(values)...);
     if (!started_) return;
+    context_->Kick();
     if (cancelled_ && AsioResult<Vs...>::Aborted(*values_)) {
       Stop();
     } else {
       Complete();
     }
-    context_->Kick();
   }
 
   Initiation initiation_;

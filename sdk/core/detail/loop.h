@@ -148,6 +148,17 @@ class Loop {
   // running: a guest's application calls from its own handlers.
   bool OnItsThread() const;
 
+  // Set between two turns by a driver that gives the thread away meanwhile, to
+  // handlers of an application that may make tasks ready or move deadlines:
+  // Disturb then wakes it.
+  void set_away(bool away) { away_ = away; }
+  void Disturb() {
+    if (away_) [[unlikely]] {
+      away_ = false;
+      driver_.Wake();
+    }
+  }
+
   // Keeps the loop running until the matching Release, for work that a
   // destructor handed to it.
   void Hold() { ++held_; }
@@ -174,6 +185,7 @@ class Loop {
     task->next_ready = nullptr;
     *ready_tail_ = task;
     ready_tail_ = &task->next_ready;
+    Disturb();
   }
   // Enqueues `task` so that its innermost link is stopped.
   void EnqueueStopped(TaskNode* task) {
@@ -257,6 +269,7 @@ class Loop {
   TaskNode** ready_tail_ = &ready_head_;
   TaskNode* current_ = nullptr;
   int ready_left_ = kReadyInARow;
+  bool away_ = false;
   Time turn_time_{};
   FramePool frames_;
   TimerQueue timers_;

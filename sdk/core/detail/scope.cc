@@ -96,6 +96,7 @@ void Scope::CheckThread() const {
   Check(loop_->OnItsThread(),
         "a cancel scope or task group is changed from another thread; hand "
         "the change to its own loop");
+  loop_->Disturb();
 }
 
 void Scope::Cancel(CancelCause::Source source, std::string_view reason) {

@@ -21,7 +21,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/operation.h"
 #include "braid/core/timeout.h"
@@ -422,13 +421,11 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
     bool ok = false;
     while (queue->Next(&tag, &ok)) {
     }
-    // gRPC says no more than that; those that it could have are given back.
-    std::vector<std::string> failed;
-    for (size_t i = 0; i < listen_.size(); ++i) {
-      if (ports[i] == 0) failed.push_back(listen_[i]);
-    }
+    // gRPC takes them in order, and says no more than which it has.
+    size_t failed = 0;
+    while (failed + 1 < ports.size() && ports[failed] != 0) ++failed;
     return absl::UnavailableError(absl::StrCat(
-        "can't listen on ", absl::StrJoin(failed, ", "),
+        "can't listen on ", listen_[failed],
         tls_.has_value()
             ? ": the address is in use or not this machine's, or the "
               "certificate or key can't be used"
@@ -436,7 +433,7 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
               "permitted"));
   }
   for (size_t i = 0; i < listen_.size(); ++i) {
-    if (listen_[i].starts_with("unix:")) ports[i] = 0;
+    if (listen_[i].starts_with("unix")) ports[i] = 0;
   }
   queue_ = queue.get();
   unstarted_ = std::move(queue);

@@ -13,7 +13,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 
@@ -31,8 +30,8 @@ using google::protobuf::io::Printer;
 
 using Variables = std::map<std::string, std::string>;
 
-// Words of C++20 that a .proto may use as names. Like protobuf's own generator
-// does, an underscore is put behind them.
+// Words of C++20 that a .proto may use as names of services and methods. As
+// protobuf does with fields, an underscore is put behind them.
 constexpr std::string_view kKeywords[] = {
     "alignas",       "alignof",     "and",
     "and_eq",        "asm",         "auto",
@@ -73,13 +72,9 @@ std::string CppName(const std::string& name) {
   return keyword ? name + "_" : name;
 }
 
+// As protobuf's own generator writes it: a package can't have a word of C++.
 std::string Namespace(const FileDescriptor& file) {
-  std::vector<std::string> names;
-  for (absl::string_view name :
-       absl::StrSplit(file.package(), '.', absl::SkipEmpty())) {
-    names.push_back(CppName(std::string(name)));
-  }
-  return absl::StrJoin(names, "::");
+  return absl::StrReplaceAll(file.package(), {{".", "::"}});
 }
 
 // What stands above a service or method in the .proto, as lines of comment.

@@ -9,10 +9,10 @@
 namespace braid::rpc {
 namespace {
 
-using golden::delete_::v1::Library;
-using golden::delete_::v1::Nothing;
-using golden::delete_::v1::Outer;
-using golden::delete_::v1::Outer_Inner;
+using golden::v1::Library;
+using golden::v1::Nothing;
+using golden::v1::Outer;
+using golden::v1::Outer_Inner;
 using google::protobuf::Empty;
 
 class LibraryImpl final : public Library::Service {
@@ -37,12 +37,12 @@ class LibraryImpl final : public Library::Service {
 TEST(GoldenTest, SaysWhatTheProtoSays) {
   LibraryImpl library;
   Service& service = library;
-  EXPECT_EQ(service.name(), "braid.rpc.golden.delete.v1.Library");
+  EXPECT_EQ(service.name(), "braid.rpc.golden.v1.Library");
   EXPECT_EQ(Library::kName, service.name());
   ASSERT_EQ(service.methods().size(), 5u);
   const Method& list = service.methods()[2].method();
-  EXPECT_EQ(list.path(), "/braid.rpc.golden.delete.v1.Library/List");
-  EXPECT_EQ(list.service(), "braid.rpc.golden.delete.v1.Library");
+  EXPECT_EQ(list.path(), "/braid.rpc.golden.v1.Library/List");
+  EXPECT_EQ(list.service(), "braid.rpc.golden.v1.Library");
   EXPECT_EQ(list.name(), "List");
   const MethodKind kinds[] = {MethodKind::kUnary, MethodKind::kClientStreaming,
                               MethodKind::kServerStreaming,

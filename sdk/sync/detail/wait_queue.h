@@ -117,7 +117,7 @@ class Home {
   [[noreturn]] static void WrongThread();
 
   // The address of a thread-local tells threads apart for nothing.
-  const void* home_ = nullptr;
+  Loop** home_ = nullptr;
 };
 
 }  // namespace braid::detail
