@@ -9,6 +9,7 @@
 
 #include "braid/backend/make_backend.h"
 #include "braid/core/core.h"
+#include "braid/core/loop_local.h"
 
 namespace braid {
 namespace {
@@ -57,6 +58,41 @@ TEST(PortalTest, RefusesOnceTheLoopHasEnded) {
   auto destroyed = std::make_shared<int>();
   EXPECT_FALSE(portal->Post([destroyed] { FAIL() << "called"; }));
   EXPECT_EQ(destroyed.use_count(), 1) << "the function was kept";
+}
+
+struct PostsAtItsEnd {
+  std::optional<Portal> portal;
+  bool* ran = nullptr;
+  bool* accepted = nullptr;
+  ~PostsAtItsEnd() {
+    if (portal) *accepted = portal->Post([ran = ran] { *ran = true; });
+  }
+};
+constexpr LoopLocal<PostsAtItsEnd> older;
+constexpr LoopLocal<PostsAtItsEnd> newer;
+
+// The last that is accepted is what comes right before the door shuts, when all
+// tasks have ended long since: it was lost once.
+TEST(PortalTest, RunsWhatItAcceptsAfterTheLastTask) {
+  std::unique_ptr<Backend> backend = NewBackend();
+  bool accepted_before = false, ran_before = false;
+  bool accepted_after = true, ran_after = false;
+  absl::Status status = braid::Run(*backend, [&]() -> Task<void> {
+    older.Get();
+    const Portal portal = Portal::Current();
+    newer.Get().portal = portal;  // it goes first
+    newer.Get().ran = &ran_before;
+    newer.Get().accepted = &accepted_before;
+    older.Get().portal = portal;
+    older.Get().ran = &ran_after;
+    older.Get().accepted = &accepted_after;
+    co_return;
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(accepted_before);
+  EXPECT_TRUE(ran_before);
+  EXPECT_FALSE(accepted_after);
+  EXPECT_FALSE(ran_after);
 }
 
 // A thread that posts while the loop ends gets a clear answer, and what was

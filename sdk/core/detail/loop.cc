@@ -50,13 +50,9 @@ Loop::Loop(Driver& driver, LoopOptions options)
 }
 
 Loop::~Loop() {
-  while (!locals_.empty()) {
-    const Local local = locals_.back();
-    locals_.pop_back();
-    local.destroy(local.value);
-  }
   Check(root_ == nullptr && ready_head_ == nullptr,
         "a loop is destroyed while tasks are alive on it");
+  End();  // of a loop that no task ever ran on
 }
 
 Loop::Binding::Binding(Loop& loop)
@@ -94,8 +90,23 @@ bool Loop::Turn() {
       budget -= 1 + (kReadyInARow - ready_left_);
     }
   }
+  if (idle()) End();
   return has_work() || cancels_pending_ ||
          (!timers_.empty() && timers_.next() <= turn_time_);
+}
+
+void Loop::End() {
+  // What is run here may make values anew, or hold the loop once more.
+  while (!locals_.empty() ||
+         inbox_.load(std::memory_order_relaxed) != nullptr) {
+    if (!locals_.empty()) {
+      const Local local = locals_.back();
+      locals_.pop_back();
+      local.destroy(local.value);
+    }
+    DrainInbox();
+  }
+  finished_ = idle();
 }
 
 void Loop::RunTask(TaskNode* task) {
@@ -196,6 +207,7 @@ void Loop::StartCancel(Scope* root) {
   const bool done = Spread(cancel, left);
   spread_left_ -= std::min(spread_left_, kCancelChunk - left);
   if (done) return;
+  ++cancel_wave_;
   pending_cancels_.push_back(cancel);
   cancels_pending_ = true;
 }

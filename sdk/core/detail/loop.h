@@ -135,14 +135,15 @@ class Loop {
   bool Turn();
   // When a waiting driver has to call Turn() again, whatever happens.
   Time next_deadline() const { return timers_.next(); }
-  // Whether a task is ready or another thread handed something in.
+  // Whether there is something for a turn to do: a task is ready, another
+  // thread handed something in, or the loop is to end.
   bool has_work() const {
     return ready_head_ != nullptr ||
-           inbox_.load(std::memory_order_acquire) != nullptr;
+           inbox_.load(std::memory_order_acquire) != nullptr ||
+           (idle() && !finished_);
   }
-  // Whether the root task has ended and nothing is left that the loop has to
-  // finish.
-  bool finished() const { return root_ == nullptr && held_ == 0; }
+  // Whether the root task has ended and so has all that the loop was to finish.
+  bool finished() const { return finished_; }
   Driver& driver() const { return driver_; }
   // Whether this is the thread it runs on, though not a task or a turn may be
   // running: a guest's application calls from its own handlers.
@@ -250,6 +251,11 @@ class Loop {
     void (*destroy)(void*) noexcept;
   };
 
+  // Whether nothing is left that it has to finish.
+  bool idle() const { return root_ == nullptr && held_ == 0; }
+  // Destroys what is loop-local, which shuts the doors for other threads, and
+  // runs what they had handed in by then.
+  void End();
   void RunTask(TaskNode* task);
   void RunShuffled(int budget);
   void DrainInbox();
@@ -270,11 +276,15 @@ class Loop {
   TaskNode* current_ = nullptr;
   int ready_left_ = kReadyInARow;
   bool away_ = false;
+  bool finished_ = false;
   Time turn_time_{};
   FramePool frames_;
   TimerQueue timers_;
   std::vector<PendingCancel> pending_cancels_;
-  bool cancels_pending_ = false;       // the vector isn't empty
+  bool cancels_pending_ = false;  // the vector isn't empty
+  // One more for each cancellation that takes more than one go, and for what
+  // may let one through; see Scope::DueSlow.
+  uint32_t cancel_wave_ = 1;
   size_t spread_left_ = kCancelChunk;  // nodes that this turn may still mark
   std::vector<Local> locals_;
   IntrusiveList<StopWaiter> stop_waiters_;

@@ -158,9 +158,19 @@ bool Scope::cancel_called() {
 }
 
 bool Scope::DueSlow() const {
-  for (const Scope* scope = this; scope != nullptr; scope = scope->parent_) {
-    if (scope->due_ || scope->cancelled_) return true;
-    if (scope->shield_) return false;
+  const uint32_t wave = loop_->cancel_wave_;
+  const Scope* scope = this;
+  bool due = false;
+  while (scope != nullptr && scope->not_due_in_ != wave) {
+    due = scope->due_;
+    if (due || scope->shield_) break;
+    scope = scope->parent_;
+  }
+  if (due) return true;
+  for (const Scope* seen = this; seen != nullptr && seen->not_due_in_ != wave;
+       seen = seen->parent_) {
+    seen->not_due_in_ = wave;
+    if (seen == scope) break;
   }
   return false;
 }

@@ -130,6 +130,8 @@ class Scope : private Timer {
   static void OnDeadline(Timer& timer);
   void CheckThread() const;
   bool HasPendingCancels() const;
+  // What due() is while a cancellation is on its way. Asks ancestors, once for
+  // all of them as long as no other cancellation begins.
   bool DueSlow() const;
   // Marks this one node as due and asks the operation its task is parked in to
   // withdraw.
@@ -144,13 +146,15 @@ class Scope : private Timer {
   Time deadline_ = kNever;
   // Who and why in words; only allocated where the source alone doesn't say it.
   std::unique_ptr<CancelCause> detailed_cause_;
+  mutable uint32_t not_due_in_ =
+      0;  // the wave for which DueSlow has found that
   CancelCause::Source source_ = CancelCause::Source::kExplicit;
-  bool shield_ = false;
-  bool cancelled_ = false;
+  bool shield_ : 1 = false;
+  bool cancelled_ : 1 = false;
   bool due_ = false;
-  bool caught_ = false;
-  bool entered_ = false;
-  bool stop_requested_ = false;
+  bool caught_ : 1 = false;
+  bool entered_ : 1 = false;
+  bool stop_requested_ : 1 = false;
 };
 
 }  // namespace detail

@@ -31,6 +31,7 @@ GroupError::GroupError(std::vector<std::exception_ptr> exceptions,
 namespace detail {
 
 bool TaskSet::Contains(const TaskNode& task) const {
+  if (&task == host) return false;  // most often, and the tree may be deep
   const Scope* node = task.scope;
   while (node != nullptr && node->parent() != &scope) node = node->parent();
   return node != nullptr && node->owner() != nullptr && node->owner() != host;
