@@ -230,8 +230,7 @@ void Loop::ForgetScope(Scope* scope) {
 
 LoopStats Loop::stats() const {
   LoopStats stats = stats_;
-  for (TaskNode* task = ready_head_; task != nullptr; task = task->next_ready)
-    ++stats.ready;
+  stats.ready = enqueued_ - stats_.switches;
   stats.timers = timers_.size();
   stats.frame_pool_bytes = frames_.cached_bytes();
   stats.frame_pool_misses = frames_.misses();

@@ -186,6 +186,7 @@ class Loop {
     task->next_ready = nullptr;
     *ready_tail_ = task;
     ready_tail_ = &task->next_ready;
+    ++enqueued_;
     Disturb();
   }
   // Enqueues `task` so that its innermost link is stopped.
@@ -293,6 +294,7 @@ class Loop {
   LoopOptions options_;
   std::unique_ptr<Shuffle> shuffle_;  // nullptr without a seed
   LoopStats stats_;
+  uint64_t enqueued_ = 0;  // times a task became ready
   uint64_t next_task_id_ = 1;
   uint64_t held_ = 0;
 };
