@@ -18,9 +18,8 @@
 //     void Suspend();
 //     // A request to withdraw. Stop() or Complete() follows, now or later.
 //     void Cancel() noexcept override;
-//     // What co_await gives; called once, after completion only. noexcept,
-//     where
-//     // it is, saves combinators a frame for exceptions.
+//     // What co_await gives. Called once, after completion only. Where it
+//     // is noexcept, combinators need no frame for exceptions.
 //     void TakeResult() noexcept;
 //   };
 //   auto Event::Wait() { return Operation<WaitOp, Event*>(this); }
@@ -116,7 +115,7 @@ class OperationAwaiter {
       : op_(std::forward<Args>(args)...) {}
 
   // True: completed without waiting, and TakeResult() may be called.
-  bool Ready() {
+  [[gnu::always_inline]] bool Ready() {
     Loop& loop = Loop::Current();
     TaskNode& task = loop.CurrentTask();
     if (loop.IsDue(task)) [[unlikely]] {
@@ -148,6 +147,17 @@ class OperationAwaiter {
 
   decltype(auto) TakeResult() noexcept(noexcept(op_.TakeResult())) {
     return op_.TakeResult();
+  }
+
+  bool Failed() const noexcept
+    requires requires(const Op& op) { op.Failed(); }
+  {
+    return op_.Failed();
+  }
+  decltype(auto) TakeValue() noexcept(noexcept(op_.TakeValue()))
+    requires requires(Op& op) { op.TakeValue(); }
+  {
+    return op_.TakeValue();
   }
 
  private:

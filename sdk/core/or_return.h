@@ -44,6 +44,8 @@ class Just {
     bool Ready() const { return true; }
     Link* Start(Link* link) const { return link; }
     R TakeResult() { return std::move(result_); }
+    bool Failed() const noexcept { return !result_.ok(); }
+    ValueOf<R> TakeValue() { return UnwrapValue(std::move(result_)); }
 
    private:
     R result_;
@@ -55,6 +57,46 @@ class Just {
   R result_;
 };
 
+// An awaiter that can be asked whether it failed, before its result is taken:
+//
+//   bool Failed() const noexcept;  // after completion: with a status
+//   Value TakeValue();             // instead of TakeResult(), unless it failed
+//
+// That is for the hot path, where no absl::StatusOr is to be built only to be
+// taken apart again. Of other awaiters the result is taken first.
+template <typename Awaiter>
+concept TellsFailure = requires(Awaiter& awaiter) {
+  { awaiter.Failed() } noexcept;
+  awaiter.TakeValue();
+};
+
+template <typename Awaiter>
+class Completed {
+ public:
+  using Result = decltype(std::declval<Awaiter&>().TakeResult());
+
+  void Take(Awaiter& awaiter) { Capture(result_, awaiter); }
+  // An exception is not a reason to end the coroutine here: TakeValue rethrows
+  // it inside.
+  bool Failed(const Awaiter&) const {
+    return result_.has_value() && !result_.value().ok();
+  }
+  ValueOf<Result> TakeValue(Awaiter&) { return UnwrapValue(result_.Take()); }
+  Result TakeResult(Awaiter&) { return result_.Take(); }
+
+ private:
+  Slot<Result> result_;
+};
+
+template <TellsFailure Awaiter>
+class Completed<Awaiter> {
+ public:
+  void Take(Awaiter&) {}
+  bool Failed(const Awaiter& awaiter) const { return awaiter.Failed(); }
+  decltype(auto) TakeValue(Awaiter& awaiter) { return awaiter.TakeValue(); }
+  auto TakeResult(Awaiter& awaiter) { return awaiter.TakeResult(); }
+};
+
 template <typename A, typename P>
 class OrReturnAwaiter : public Link {
  public:
@@ -64,53 +106,44 @@ class OrReturnAwaiter : public Link {
   explicit OrReturnAwaiter(A&& description)
       : Link(&kOps), awaiter_(std::move(description).MakeAwaiter()) {}
 
-  bool Ready() {
+  [[gnu::always_inline]] bool Ready() {
     if (!awaiter_.Ready()) return false;
-    Capture(result_, awaiter_);
-    return !FailedWithStatus();
+    completed_.Take(awaiter_);
+    failed_ = completed_.Failed(awaiter_);
+    return !failed_;
   }
 
   Link* Start(Link* link) {
     parent = link;
-    return result_.empty() ? StartAwaiter(awaiter_, this) : Fail();
+    return failed_ ? Fail() : StartAwaiter(awaiter_, this);
   }
 
-  Value TakeResult() {
-    if constexpr (std::is_void_v<Value>) {
-      result_.Take().IgnoreError();  // it is OK; an exception is rethrown
-    } else {
-      return *result_.Take();
-    }
-  }
+  Value TakeResult() { return completed_.TakeValue(awaiter_); }
 
  private:
-  // An exception is not a reason to end the coroutine here: TakeResult rethrows
-  // it inside.
-  bool FailedWithStatus() {
-    return result_.has_value() && !result_.value().ok();
-  }
-
   // Ends the coroutine that awaits this, which is where this lives.
   Link* Fail() {
     P& promise = *static_cast<P*>(parent);
     if constexpr (std::is_void_v<Value>) {
-      promise.return_value(result_.Take());
+      promise.return_value(completed_.TakeResult(awaiter_));
     } else {
-      promise.return_value(result_.Take().status());
+      promise.return_value(completed_.TakeResult(awaiter_).status());
     }
     return FinishEarly(promise);
   }
 
   static Link* Done(Link* link) {
     auto* self = static_cast<OrReturnAwaiter*>(link);
-    Capture(self->result_, self->awaiter_);
-    return self->FailedWithStatus() ? self->Fail() : self->parent;
+    self->completed_.Take(self->awaiter_);
+    return self->completed_.Failed(self->awaiter_) ? self->Fail()
+                                                   : self->parent;
   }
   static Unwound Stopped(Link* link) { return {link->parent, true}; }
   static constexpr LinkOps kOps = {&Done, &Stopped, false, "OrReturn"};
 
   AwaiterOf<A> awaiter_;
-  Slot<Result> result_;
+  [[no_unique_address]] Completed<AwaiterOf<A>> completed_;
+  bool failed_ = false;
 };
 
 template <typename A, typename P>

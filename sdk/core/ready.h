@@ -3,7 +3,8 @@
 //
 //   Task<absl::Status> Listen(Ready<int> ready) {
 //     TcpListener listener = co_await OrReturn(TcpListener::Bind("[::]:0"));
-//     ready.Set(listener.port());  // StartAndWait gives the port now
+//     // StartAndWait gives the port now.
+//     ready.Set(listener.local_address().port());
 //     ...
 //   }
 //

@@ -7,7 +7,9 @@
 //   for (;;) {
 //     auto [stream, stopping] =
 //         co_await AnyOf(listener.Accept(), StopRequested());
-//     if (stream.has_value()) group.Start("serve", Serve, *std::move(stream));
+//     if (stream.has_value()) {
+//       group.Start("serve", Serve, co_await OrReturn(*std::move(stream)));
+//     }
 //     if (stopping) break;  // tasks in the group finish theirs
 //   }
 

@@ -37,6 +37,7 @@
 #include "braid/core/check.h"
 #include "braid/core/detail/link.h"
 #include "braid/core/detail/loop.h"
+#include "braid/core/detail/result.h"
 #include "braid/core/detail/slot.h"
 
 #if defined(__clang__)
@@ -64,7 +65,7 @@ class CoAwaiter {
       : awaiter_(std::move(description).MakeAwaiter()) {
   }  // NOLINT(google-explicit-constructor)
 
-  bool await_ready() { return awaiter_.Ready(); }
+  [[gnu::always_inline]] bool await_ready() { return awaiter_.Ready(); }
 
   template <typename Promise>
   auto await_suspend(std::coroutine_handle<Promise> handle) {
@@ -188,6 +189,18 @@ class TaskAwaiter : public FrameOwner {
   }
 
   T TakeResult() { return slot_.Take(); }
+
+  // An exception isn't a status: TakeValue rethrows it.
+  bool Failed() const noexcept
+    requires kFallible<T>
+  {
+    return slot_.has_value() && !slot_.value().ok();
+  }
+  ValueOf<T> TakeValue()
+    requires kFallible<T>
+  {
+    return UnwrapValue(slot_.Take());
+  }
 
   // Destroys the frame if it is still there.
   void Reset() {

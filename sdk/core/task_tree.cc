@@ -28,8 +28,8 @@ TaskInfo Describe(const detail::Loop& loop, const detail::TaskNode& task) {
   info.age = loop.turn_time() - task.since;
   if (task.due()) info.cancelled = task.scope->cause();
   if (info.state == TaskInfo::State::kRunning) return info;
-  constexpr size_t kLongest =
-      64;  // a chain of a million awaits is not for reading
+  // A chain of a million awaits is not for reading.
+  constexpr size_t kLongest = 64;
   for (const detail::Link* link = task.innermost;
        link != nullptr && info.awaits.size() < kLongest; link = link->parent) {
     AwaitFrame frame;

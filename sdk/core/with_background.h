@@ -4,9 +4,8 @@
 // then is the background (the connection's reader loop) cancelled and joined,
 // also when all of it is cancelled from outside.
 //
-//   absl::StatusOr<Reply> reply =
-//       co_await WithBackground(connection.ReadLoop(),
-//       connection.Call(request));
+//   absl::StatusOr<Reply> reply = co_await WithBackground(
+//       connection.ReadLoop(), connection.Call(request));
 //
 // Completes when both have ended. A background that fails cancels the body, and
 // its error is the result; one that ends well before the body leaves the body

@@ -1,12 +1,15 @@
 // Channel: hands items from tasks that send to tasks that receive.
 //
+//   Task<absl::Status> Produce(Sender<Job> out) {
+//     while (...) co_await OrReturn(out.Send(NextJob()));
+//     co_return absl::OkStatus();  // `out` is closed here
+//   }
+//
 //   auto [sender, receiver] = MakeChannel<Job>(64);
-//   group.Start("producer", [](Sender<Job> out) -> Task<absl::Status> {
-//     for (Job& job : jobs) co_await OrReturn(out.Send(std::move(job)));
-//     co_return absl::OkStatus();              // `out` is closed here
-//   }, std::move(sender));
+//   group.Start("producer", Produce, std::move(sender));
+//   // Until every sender is closed:
 //   while (std::optional<Job> job = co_await OrReturn(receiver.Receive())) {
-//     ...                                      // until every sender is closed
+//     ...
 //   }
 //
 // For: passing work and results between tasks, with back-pressure. A channel
@@ -139,8 +142,7 @@ class Sender : public detail::ChannelEnd<Sender<T>, T> {
   // Doesn't look for cancellation. The item is moved from only if it is sent.
   absl::Status TrySend(T&& item) {
     if (this->state_ == nullptr) return Result(detail::Transfer::kClosed);
-    this->state_->Prepare();
-    return Result(this->state_->template Send<true>(item));
+    return Result(this->state_->template Send<false>(item));
   }
   absl::Status TrySend(const T& item)
     requires std::is_copy_constructible_v<T>
@@ -158,16 +160,13 @@ class Sender : public detail::ChannelEnd<Sender<T>, T> {
 
   class SendOp : public detail::SendWaiter<T> {
    public:
-    bool Try() {
+    [[gnu::always_inline]] bool Try() {
       detail::ChannelState<T>* state = sender_->state_;
       if (state == nullptr) [[unlikely]] {
         this->transfer_ = detail::Transfer::kClosed;
         return true;
       }
-      this->transfer_ = state->template Send<false>(*this->item_);
-      if (this->transfer_ == detail::Transfer::kUnprepared) [[unlikely]] {
-        return PrepareAndTry();
-      }
+      this->transfer_ = state->template Send<true>(*this->item_);
       return this->transfer_ != detail::Transfer::kWaiting;
     }
     void Suspend() {
@@ -175,18 +174,16 @@ class Sender : public detail::ChannelEnd<Sender<T>, T> {
       sender_->state_->WaitToSend(*this);
     }
     absl::Status TakeResult() noexcept { return Result(this->transfer_); }
+    bool Failed() const noexcept {
+      return this->transfer_ != detail::Transfer::kDone;
+    }
+    void TakeValue() noexcept {}
 
    protected:
     explicit SendOp(Sender* sender) : sender_(sender) {}
     ~SendOp() = default;
 
    private:
-    [[gnu::noinline]] bool PrepareAndTry() {
-      sender_->state_->Enter();
-      this->transfer_ = sender_->state_->template Send<true>(*this->item_);
-      return this->transfer_ != detail::Transfer::kWaiting;
-    }
-
     Sender* sender_;
   };
   class SendFrom final : public SendOp {
@@ -239,9 +236,8 @@ class Receiver : public detail::ChannelEnd<Receiver<T>, T> {
       return detail::ReceiveError(detail::Transfer::kClosed);
     }
     Place place;
-    this->state_->Prepare();
     const detail::Transfer transfer =
-        this->state_->template Receive<true>(place);
+        this->state_->template Receive<false>(place);
     if (transfer == detail::Transfer::kDone ||
         transfer == detail::Transfer::kEnd) {
       return std::move(place.item);
@@ -261,16 +257,13 @@ class Receiver : public detail::ChannelEnd<Receiver<T>, T> {
   class ReceiveOp final : public detail::ReceiveWaiter<T> {
    public:
     explicit ReceiveOp(Receiver* receiver) : receiver_(receiver) {}
-    bool Try() noexcept {
+    [[gnu::always_inline]] bool Try() {
       detail::ChannelState<T>* state = receiver_->state_;
       if (state == nullptr) [[unlikely]] {
         this->transfer_ = detail::Transfer::kClosed;
         return true;
       }
-      this->transfer_ = state->template Receive<false>(*this);
-      if (this->transfer_ == detail::Transfer::kUnprepared) [[unlikely]] {
-        return PrepareAndTry();
-      }
+      this->transfer_ = state->template Receive<true>(*this);
       return this->transfer_ != detail::Transfer::kWaiting;
     }
     void Suspend() {
@@ -285,14 +278,16 @@ class Receiver : public detail::ChannelEnd<Receiver<T>, T> {
       if (this->transfer_ == detail::Transfer::kEnd) return std::nullopt;
       return detail::ReceiveError(this->transfer_);
     }
-
-   private:
-    [[gnu::noinline]] bool PrepareAndTry() {
-      receiver_->state_->Enter();
-      this->transfer_ = receiver_->state_->template Receive<true>(*this);
-      return this->transfer_ != detail::Transfer::kWaiting;
+    bool Failed() const noexcept {
+      return this->transfer_ != detail::Transfer::kDone &&
+             this->transfer_ != detail::Transfer::kEnd;
+    }
+    std::optional<T> TakeValue() noexcept {
+      if (this->transfer_ == detail::Transfer::kEnd) return std::nullopt;
+      return std::optional<T>(std::move(this->item_));
     }
 
+   private:
     Receiver* receiver_;
   };
 

@@ -81,8 +81,8 @@ class EpollBackend::EpollDescriptor final : public Descriptor {
   }
 
   UniqueFd fd;
-  uint32_t watched =
-      0;  // the events that epoll tells, 0 while it isn't in the set
+  // The events that epoll tells; 0 while it isn't in the set.
+  uint32_t watched = 0;
   // Whether the call of that direction may succeed. Nothing is known about what
   // comes in until epoll has told; a new socket can be written to.
   std::array<bool, 2> ready = {false, true};

@@ -70,7 +70,8 @@ class ChildBase : public TaskNode, public Link {
   Starter* starter = nullptr;
 
  protected:
-  explicit ChildBase(TaskName name) : TaskNode(std::move(name)), Link(&kOps) {}
+  explicit ChildBase(TaskName&& name)
+      : TaskNode(std::move(name)), Link(&kOps) {}
   ~ChildBase() = default;
 
   // Its body has ended by itself: well or not.
@@ -245,7 +246,7 @@ class ChildWithResult : public ChildOf<ValueOf<R>> {
   }
 
  protected:
-  ChildWithResult(TaskName name, Task<R>&& task)
+  ChildWithResult(TaskName&& name, Task<R>&& task)
       : ChildOf<ValueOf<R>>(std::move(name)),
         awaiter_(std::move(task).MakeAwaiter()) {
     this->innermost = awaiter_.Start(this);
@@ -268,7 +269,7 @@ class PlainChild final : public ChildWithResult<R> {
     ReleaseFrame(p, size);
   }
 
-  PlainChild(TaskName name, Task<R>&& task)
+  PlainChild(TaskName&& name, Task<R>&& task)
       : ChildWithResult<R>(std::move(name), std::move(task)) {}
 
  private:
@@ -325,7 +326,7 @@ class KeepingChild final : private CallHolder<F, Args...>,
   }
 
   template <typename G, typename... As>
-  KeepingChild(TaskName name, G&& callable, As&&... args)
+  KeepingChild(TaskName&& name, G&& callable, As&&... args)
       : CallHolder<F, Args...>{std::optional<KeptCall<F, Args...>>(
             std::in_place, std::in_place, std::forward<G>(callable),
             std::forward<As>(args)...)},
@@ -337,7 +338,7 @@ class KeepingChild final : private CallHolder<F, Args...>,
 };
 
 template <typename F, typename... Args>
-auto* MakeChild(TaskName name, F&& callable, Args&&... args) {
+auto* MakeChild(TaskName&& name, F&& callable, Args&&... args) {
   using Callable = std::decay_t<F>;
   using R = typename IsTask<std::invoke_result_t<
       Callable&, std::unwrap_ref_decay_t<Args>...>>::Result;

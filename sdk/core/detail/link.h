@@ -92,7 +92,8 @@ std::coroutine_handle<> ContinueAtBoundary(Link* link);
 // The coroutine to resume when what `link` awaited has completed; a no-op where
 // there is none.
 inline std::coroutine_handle<> Continue(Link* link) {
-  if (link != nullptr && link->ops == nullptr) [[likely]] {
+  if (link == nullptr) return std::noop_coroutine();
+  if (link->ops == nullptr) [[likely]] {
     return static_cast<PromiseBase*>(link)->handle();
   }
   return ContinueAtBoundary(link);

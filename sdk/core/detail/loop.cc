@@ -119,7 +119,8 @@ void Loop::RunTask(TaskNode* task) {
     task->stopping = false;
     link = Unwind(link);
   }
-  Continue(link).resume();
+  while (link != nullptr && link->ops != nullptr) link = link->ops->done(link);
+  if (link != nullptr) static_cast<PromiseBase*>(link)->handle().resume();
   current_ = nullptr;
 }
 

@@ -36,6 +36,13 @@ using ValueOf = typename ResultTraits<R>::Value;
 template <typename R>
 inline constexpr bool kFallible = ResultTraits<R>::kFallible;
 
+// The value of a result that didn't fail.
+inline void UnwrapValue(absl::Status&& result) { result.IgnoreError(); }
+template <typename U>
+U UnwrapValue(absl::StatusOr<U>&& result) {
+  return *std::move(result);
+}
+
 // What stands for a V in a container: for nothing a std::monostate, for a
 // reference a std::reference_wrapper.
 template <typename V>

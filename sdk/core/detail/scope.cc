@@ -34,53 +34,6 @@ std::string CancelCause::ToString() const {
 
 namespace detail {
 
-void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
-  Check(!entered_,
-        "a cancel scope is entered twice; make a new one for each use");
-  entered_ = true;
-  loop_ = &loop;
-  parent_ = parent;
-  owner_ = owner;
-  if (parent != nullptr) {
-    if (Scope* first = parent->first_child_; first != nullptr) {
-      prev_ = first->prev_;
-      first->prev_->next_ = this;
-      first->prev_ = this;
-    } else {
-      parent->first_child_ = this;
-      prev_ = this;
-    }
-  } else {
-    Check(loop.root_ == nullptr, "a loop has one root");
-    loop.root_ = this;
-  }
-  due_ = cancelled_ || due_from_outside();
-}
-
-void Scope::Unlink() {
-  Check(first_child_ == nullptr,
-        "a cancel scope ends while something runs inside it");
-  if (loop_->cancels_pending_) [[unlikely]]
-    loop_->ForgetScope(this);
-  loop_->timers_.Remove(*this);
-  if (parent_ != nullptr) {
-    if (next_ != nullptr) {
-      next_->prev_ = prev_;
-    } else {
-      parent_->first_child_->prev_ = prev_;
-    }
-    if (parent_->first_child_ == this) {
-      parent_->first_child_ = next_;
-    } else {
-      prev_->next_ = next_;
-    }
-  } else {
-    loop_->root_ = nullptr;
-  }
-  parent_ = prev_ = next_ = nullptr;
-  loop_ = nullptr;
-}
-
 void Scope::Enter(TaskNode& task) {
   Link(*task.loop(), task.scope, &task);
   task.scope = this;

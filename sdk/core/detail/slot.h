@@ -66,6 +66,7 @@ class Slot {
     }
   }
   Stored& value() { return value_; }
+  const Stored& value() const { return value_; }
   std::exception_ptr& exception() { return exception_; }
 
  private:

@@ -60,7 +60,7 @@ class OperationBase;
 
 class TaskNode {
  public:
-  explicit TaskNode(TaskName name) : name(std::move(name)) {}
+  explicit TaskNode(TaskName&& name) : name(std::move(name)) {}
   TaskNode(const TaskNode&) = delete;
   TaskNode& operator=(const TaskNode&) = delete;
 
@@ -69,6 +69,9 @@ class TaskNode {
   void Start(Loop& loop, Scope* parent, Link* first);
   // Takes an ended task out of the tree.
   void End();
+
+  void InheritLocals(const TaskNode& from);
+  void DropLocals();
 
   // Parks the running task: it goes on at `link` once something enqueues it.
   void ParkAt(Link* link);

@@ -17,8 +17,7 @@ void TimerQueue::Add(Timer& timer, Time when) {
   SiftUp(heap_.size() - 1, Entry{when, sequence_++, &timer});
 }
 
-void TimerQueue::Remove(Timer& timer) {
-  if (!timer.armed()) return;
+void TimerQueue::RemoveArmed(Timer& timer) {
   const size_t i = timer.index_;
   timer.index_ = Timer::kUnarmed;
   const Entry last = heap_.back();

@@ -40,7 +40,9 @@ class TimerQueue {
   // Arms `timer` for `when`. It must not be armed.
   void Add(Timer& timer, Time when);
   // Disarms `timer`; nothing happens if it isn't armed.
-  void Remove(Timer& timer);
+  void Remove(Timer& timer) {
+    if (timer.armed()) RemoveArmed(timer);
+  }
 
   bool empty() const { return heap_.empty(); }
   size_t size() const { return heap_.size(); }
@@ -65,6 +67,7 @@ class TimerQueue {
     heap_[i] = entry;
     entry.timer->index_ = static_cast<uint32_t>(i);
   }
+  void RemoveArmed(Timer& timer);
   void SiftUp(size_t i, const Entry& entry);
   void SiftDown(size_t i, const Entry& entry);
 

@@ -42,11 +42,10 @@ namespace detail {
 // How far an attempt to send or to receive has come.
 enum class Transfer : uint8_t {
   kWaiting,
-  kDone,        // the item is where it should be
-  kEnd,         // no more items will come
-  kClosed,      // this end is closed
-  kBroken,      // nobody is left to receive
-  kUnprepared,  // not tried: see ChannelState::Prepare
+  kDone,    // the item is where it should be
+  kEnd,     // no more items will come
+  kClosed,  // this end is closed
+  kBroken,  // nobody is left to receive
 };
 
 // A task that waits on one end of a channel.
@@ -101,76 +100,28 @@ class ChannelState {
         capacity_(capacity),
         room_(capacity == kUnbounded ? 0 : capacity) {}
 
-  // The two transfers. They call nothing, so that a coroutine which awaits one
-  // saves no registers for it; what needs a call is left to Prepare(), which
-  // the caller has called just before if `kPrepared`.
+  // The two transfers. What is most often so is inline, and calls nothing, so
+  // that a coroutine which awaits one saves no registers for it.
 
-  // Moves the item out if it can be sent now: kDone, kBroken, kWaiting,
-  // kUnprepared.
-  template <bool kPrepared>
+  // Moves the item out if it can be sent now: kDone, kBroken, kWaiting. Of an
+  // await if `kAwaited`.
+  template <bool kAwaited>
   [[gnu::always_inline]] Transfer Send(T& item) {
-    if (!kPrepared && !Prepared()) [[unlikely]] {
-      return Transfer::kUnprepared;
-    }
-    if (!receivers_.empty()) {
-      if (!kPrepared && receivers_.FrontMayBeDue())
-        return Transfer::kUnprepared;
-      auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_.PopFront());
-      receiver.Put(std::move(item));
-      receiver.Finish(Transfer::kDone);
+    if (home_.here() && receivers_.empty() && ring_.size() < room_) [[likely]] {
+      Buffer(item);
       return Transfer::kDone;
     }
-    if (open_receivers_ == 0) [[unlikely]] {
-      return Transfer::kBroken;
-    }
-    if (ring_.size() == room_) {
-      return capacity_ == kUnbounded ? Transfer::kUnprepared
-                                     : Transfer::kWaiting;
-    }
-    Buffer(item);
-    return Transfer::kDone;
+    return SendSlow(item, kAwaited);
   }
 
-  // Puts an item into `place` if there is one now: kDone, kEnd, kWaiting,
-  // kUnprepared.
-  template <bool kPrepared, typename Place>
+  // Puts an item into `place` if there is one now: kDone, kEnd, kWaiting.
+  template <bool kAwaited, typename Place>
   [[gnu::always_inline]] Transfer Receive(Place& place) {
-    if (!kPrepared && !Prepared()) [[unlikely]] {
-      return Transfer::kUnprepared;
-    }
-    if (!kPrepared && !senders_.empty() && senders_.FrontMayBeDue()) {
-      return Transfer::kUnprepared;
-    }
-    if (!ring_.empty()) {
+    if (home_.here() && senders_.empty() && !ring_.empty()) [[likely]] {
       place.Put(ring_.Pop());
-      if (!senders_.empty()) {
-        auto& sender = static_cast<SendWaiter<T>&>(senders_.PopFront());
-        Buffer(sender.item());
-        sender.Finish(Transfer::kDone);
-      }
       return Transfer::kDone;
     }
-    if (!senders_.empty()) {
-      auto& sender = static_cast<SendWaiter<T>&>(senders_.PopFront());
-      place.Put(std::move(sender.item()));
-      sender.Finish(Transfer::kDone);
-      return Transfer::kDone;
-    }
-    return open_senders_ == 0 ? Transfer::kEnd : Transfer::kWaiting;
-  }
-
-  // Sees to it that the first in each queue may be served, and that there is
-  // room in a buffer without limit.
-  void Prepare() {
-    home_.CheckHere();
-    receivers_.DropDue();
-    senders_.DropDue();
-    if (capacity_ == kUnbounded && ring_.size() == room_) room_ = ring_.Grow();
-  }
-  // Prepare() for an await.
-  void Enter() {
-    home_.Enter();
-    Prepare();
+    return ReceiveSlow(place, kAwaited);
   }
 
   void WaitToSend(SendWaiter<T>& waiter) { waiter.WaitIn(senders_); }
@@ -202,6 +153,7 @@ class ChannelState {
     ++open_senders_;
     while (!ring_.empty()) ring_.Pop();
     --open_senders_;
+    room_ = 0;  // nothing may be put in it any more
     DeleteIfUnused();
   }
 
@@ -214,7 +166,46 @@ class ChannelState {
  private:
   ~ChannelState() = default;
 
-  bool Prepared() const { return home_.here(); }
+  [[gnu::noinline]] Transfer SendSlow(T& item, bool awaited) {
+    Enter(awaited);
+    if (WaitOperation* waiter = receivers_.PopLive(); waiter != nullptr) {
+      auto& receiver = static_cast<ReceiveWaiter<T>&>(*waiter);
+      receiver.Put(std::move(item));
+      receiver.Finish(Transfer::kDone);
+      return Transfer::kDone;
+    }
+    if (open_receivers_ == 0) return Transfer::kBroken;
+    if (ring_.size() == room_) {
+      if (capacity_ != kUnbounded) return Transfer::kWaiting;
+      room_ = ring_.Grow();
+    }
+    Buffer(item);
+    return Transfer::kDone;
+  }
+  template <typename Place>
+  [[gnu::noinline]] Transfer ReceiveSlow(Place& place, bool awaited) {
+    Enter(awaited);
+    WaitOperation* waiter = senders_.PopLive();
+    if (ring_.empty() && waiter == nullptr) {
+      return open_senders_ == 0 ? Transfer::kEnd : Transfer::kWaiting;
+    }
+    auto* sender = static_cast<SendWaiter<T>*>(waiter);
+    if (ring_.empty()) {
+      place.Put(std::move(sender->item()));
+    } else {
+      place.Put(ring_.Pop());
+      if (sender != nullptr) Buffer(sender->item());
+    }
+    if (sender != nullptr) sender->Finish(Transfer::kDone);
+    return Transfer::kDone;
+  }
+  void Enter(bool awaited) {
+    if (awaited) {
+      home_.Enter();
+    } else {
+      home_.CheckHere();
+    }
+  }
   void Buffer(T& item) {
     ring_.Push(std::move(item));
     peak_ = std::max(peak_, ring_.size());

@@ -2,6 +2,10 @@
 
 namespace braid::detail {
 
+void WaitQueue::StopDue() {
+  while (!empty() && front()->task()->due()) PopFront().Stop();
+}
+
 void Home::Settle() {
   if (home_ != nullptr) WrongThread();
   home_ = &current_loop;

@@ -62,14 +62,13 @@ class WaitQueue {
     return *first;
   }
 
-  // Whether DropDue() may have something to do. The queue must not be empty.
-  bool FrontMayBeDue() { return front()->task()->due(); }
   // Stops the tasks at the front that have a pending cancellation, so that
   // nothing is handed to them: a large cancellation that is still on its way
   // through the tree has not reached them yet. At other times a task leaves the
   // queue at the moment it is cancelled.
-  void DropDue() {
-    while (!empty() && front()->task()->due()) PopFront().Stop();
+  [[gnu::always_inline]] void DropDue() {
+    if (!empty() && front()->task()->due()) [[unlikely]]
+      StopDue();
   }
   // The first waiter that something may be handed to, taken out; nullptr if
   // there is none.
@@ -79,6 +78,8 @@ class WaitQueue {
   }
 
  private:
+  void StopDue();
+
   IntrusiveList<WaitOperation> waiters_;
 };
 
