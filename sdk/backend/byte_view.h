@@ -12,7 +12,6 @@
 #define BRAID_BACKEND_BYTE_VIEW_H_
 
 #include <cstddef>
-#include <ranges>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -51,8 +50,8 @@ class MutableByteView : public std::span<std::byte> {
     requires(!std::is_const_v<
                  std::remove_reference_t<std::ranges::range_reference_t<R>>> &&
              (std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>))
-  constexpr MutableByteView(
-      R&& range)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
+  // NOLINTNEXTLINE(google-explicit-constructor,*-forwarding-reference-overload)
+  constexpr MutableByteView(R&& range)
       : span(std::as_writable_bytes(
             std::span(std::ranges::data(range), std::ranges::size(range)))) {}
 

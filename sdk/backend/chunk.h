@@ -27,7 +27,7 @@ namespace detail {
 // is in the processor's cache.
 class ChunkPool {
  public:
-  static constexpr size_t kChunkSize = 16 * 1024;
+  static constexpr size_t kChunkSize = size_t{16} * 1024;
   // What is kept for the next time, at most.
   static constexpr size_t kMaxFree = 64;
 

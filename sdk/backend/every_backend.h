@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -53,9 +54,22 @@ void RunOnBackend(std::string_view name, B body, LoopOptions options = {}) {
   EXPECT_EQ(OpenDescriptors(), before) << "descriptors are left open";
 }
 
+namespace detail {
+
+// Whether this machine allows that backend at all. One that it should have, and
+// that doesn't work, fails the test.
+inline bool HasBackend(std::string_view name) {
+  const absl::Status status = MakeBackend(name).status();
+  return !absl::IsPermissionDenied(status) && !absl::IsUnimplemented(status);
+}
+
 template <typename B>
-void RunOnEveryBackend(B body) {
-  for (const char* name : {"asio"}) {
+void RunOnBackends(std::initializer_list<const char*> names, B body) {
+  for (const char* name : names) {
+    if (!HasBackend(name)) {
+      testing::Test::RecordProperty("left_out", name);
+      continue;
+    }
     for (uint64_t seed = 0; seed <= 4; ++seed) {
       SCOPED_TRACE(std::string("backend ") + name + ", shuffle_seed " +
                    std::to_string(seed));
@@ -65,6 +79,21 @@ void RunOnEveryBackend(B body) {
       if (testing::Test::HasFailure()) return;  // one is enough to look at
     }
   }
+}
+
+}  // namespace detail
+
+template <typename B>
+void RunOnEveryBackend(B body) {
+  detail::RunOnBackends({"asio", "uring", "sim"}, body);
+}
+
+// For the few tests that are about what only a real system has; `why` says what
+// that is.
+template <typename B>
+void RunOnRealBackends(const char* why, B body) {
+  SCOPED_TRACE(why);
+  detail::RunOnBackends({"asio", "uring"}, body);
 }
 
 // Completes when every task of that name waits for something; a task that does

@@ -16,7 +16,7 @@ namespace braid {
 namespace {
 
 TEST(FromCallback, GivesWhatTheCallbackWasCalledWith) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("threads", []() -> Task<absl::Status> {
     // At once.
     EXPECT_EQ(co_await FromCallback<int>([](Callback<int> done) { done(7); }),
               7);
@@ -171,7 +171,7 @@ TEST(FromCallback, ACancelAtCompletionDeliversTheValue) {
 }
 
 TEST(FromCallback, WorksInCleanUp) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("threads", []() -> Task<absl::Status> {
     CancelScope scope;
     scope.Cancel();
     int got = 0;
@@ -254,7 +254,7 @@ TEST(FromCallback, NeedsNoBackend) {
 // threads are still on their way.
 TEST(FromCallback, AFloodFromOtherThreads) {
   std::vector<std::thread> threads;
-  RunOnEveryBackend([&]() -> Task<absl::Status> {
+  RunOnRealBackends("threads", [&]() -> Task<absl::Status> {
     int completed = 0;
     int stopped = 0;
     constexpr int kTasks = 300;

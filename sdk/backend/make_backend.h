@@ -11,8 +11,10 @@
 
 namespace braid {
 
-// "asio", or "auto", which is the best one this machine has. Any other name is
-// INVALID_ARGUMENT that lists them.
+// "asio"; "uring", whose status says why where io_uring can't be used; "sim", a
+// simulation of one host (sim/sim_backend.h); or "auto", which is uring where it
+// can be used, and asio otherwise. Any other name is INVALID_ARGUMENT that lists
+// them.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(
     std::string_view name = "auto");
 

@@ -5,10 +5,12 @@
 //
 // Takes --backend=NAME (default: auto; see make_backend.h) off the command
 // line, runs `main` on that backend, and gives the exit code: 0, or 1 after an
-// error, which is printed to standard error, or 2 after a wrong command line. A
-// `main` that takes the arguments gets the others, without the program's name;
-// for one that takes none, there must not be any. Programs with configuration,
-// logs and metrics use service::Main instead.
+// error, which is printed to standard error, or 2 after a wrong command line.
+// `main` returns Task<absl::Status>. One that takes a std::vector<std::string>
+// gets the other arguments, without the program's name; for one that takes
+// nothing, there must not be any. An exception that leaves `main` leaves
+// RunMain. Programs with configuration, logs and metrics use service::Main
+// instead.
 
 #ifndef BRAID_BACKEND_RUN_MAIN_H_
 #define BRAID_BACKEND_RUN_MAIN_H_

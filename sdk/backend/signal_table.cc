@@ -95,16 +95,21 @@ absl::Status CheckSignal(int signal) {
 
 }  // namespace
 
-absl::Status ListenForSignals(SignalListener& listener,
-                              std::span<const int> signals) {
+absl::Status CheckSignals(std::span<const int> signals) {
   if (signals.empty())
     return absl::InvalidArgumentError(
         "no signal to listen to is named; name at least one");
-  SignalSet set = 0;
   for (int signal : signals) {
     if (absl::Status status = CheckSignal(signal); !status.ok()) return status;
-    set |= BitOf(signal);
   }
+  return absl::OkStatus();
+}
+
+absl::Status ListenForSignals(SignalListener& listener,
+                              std::span<const int> signals) {
+  if (absl::Status status = CheckSignals(signals); !status.ok()) return status;
+  SignalSet set = 0;
+  for (int signal : signals) set |= BitOf(signal);
 
   const std::lock_guard lock(table.mutex);
   Slot* slot = nullptr;

@@ -15,6 +15,9 @@
 
 namespace braid::detail {
 
+// INVALID_ARGUMENT unless there is at least one, and all can be listened to.
+absl::Status CheckSignals(std::span<const int> signals);
+
 // As Listen, StopListening and Redeliver of Host. From any thread.
 absl::Status ListenForSignals(SignalListener& listener,
                               std::span<const int> signals);

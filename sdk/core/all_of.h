@@ -16,6 +16,7 @@
 #ifndef BRAID_CORE_ALL_OF_H_
 #define BRAID_CORE_ALL_OF_H_
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -101,13 +102,14 @@ template <typename B>
 class AllOfRangeAwaiter final : public AllOfBase {
  public:
   explicit AllOfRangeAwaiter(std::vector<B>&& bodies)
-      : bodies_(std::move(bodies)),
-        legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {}
+      : size_(bodies.size()),
+        legs_(std::make_unique<std::optional<Leg<B>>[]>(size_)) {
+    for (size_t i = 0; i < size_; ++i) legs_[i].emplace(std::move(bodies[i]));
+  }
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < bodies_.size(); ++i)
-        BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
+      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i]);
     });
   }
 
@@ -118,8 +120,8 @@ class AllOfRangeAwaiter final : public AllOfBase {
     return AllOfResult<kFallible<Result>, Values>(failures_, [&] {
       if constexpr (!std::is_void_v<Values>) {
         Values values;
-        values.reserve(bodies_.size());
-        for (size_t i = 0; i < bodies_.size(); ++i)
+        values.reserve(size_);
+        for (size_t i = 0; i < size_; ++i)
           values.push_back(TakeValue(legs_[i]->slot()));
         return values;
       }
@@ -127,7 +129,7 @@ class AllOfRangeAwaiter final : public AllOfBase {
   }
 
  private:
-  std::vector<B> bodies_;
+  size_t size_;
   std::unique_ptr<std::optional<Leg<B>>[]> legs_;
 };
 

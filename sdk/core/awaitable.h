@@ -20,11 +20,11 @@
 #include <exception>
 #include <memory>
 #include <new>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "braid/core/detail/link.h"
+#include "braid/core/detail/pack.h"
 #include "braid/core/detail/slot.h"
 
 // A function that returns a Task without being a coroutine says so to clang,
@@ -220,12 +220,12 @@ class [[nodiscard("it does nothing until it is awaited")]] Boundary {
   explicit Boundary(Args... args) : args_(std::move(args)...) {}
   using Awaiter = AwaiterType;
   Awaiter MakeAwaiter() && {
-    return std::apply([](Args&... args) { return Awaiter(std::move(args)...); },
-                      args_);
+    return args_.MoveInto(
+        [](Args&&... args) { return Awaiter(std::move(args)...); });
   }
 
  private:
-  std::tuple<Args...> args_;
+  Pack<Args...> args_;
 };
 
 }  // namespace detail

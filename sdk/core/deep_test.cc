@@ -65,11 +65,10 @@ class WatchedTime final : public Driver {
       const LoopStats before = loop.stats();
       const bool more = loop.Turn();
       const LoopStats after = loop.stats();
-      most_work = std::max(most_work,
-                           after.switches - before.switches +
-                               after.cancels_delivered -
-                               before.cancels_delivered +
-                               after.timers_fired - before.timers_fired);
+      most_work = std::max(
+          most_work, after.switches - before.switches +
+                         after.cancels_delivered - before.cancels_delivered +
+                         after.timers_fired - before.timers_fired);
       ++turns;
       if (more || loop.finished()) continue;
       if (loop.next_deadline() == kNever) {
@@ -91,7 +90,8 @@ class WatchedTime final : public Driver {
 };
 
 // The most that a turn may do: a portion of marks from timers, one from
-// cancellations on their way, one from tasks, the timers, and a budget of tasks.
+// cancellations on their way, one from tasks, the timers, and a budget of
+// tasks.
 constexpr uint64_t kMostWork = 4 * detail::Loop::kCancelChunk +
                                detail::Loop::kTimersPerTurn +
                                detail::Loop::kTurnBudget;
@@ -118,8 +118,7 @@ void ExpectLinear(int most, Body body, bool bounded = true) {
   const double small = seconds(most / 8);
   const double large = seconds(most);
   EXPECT_LT(large, 30 * small + 0.05) << small << " s for an eighth";
-  testing::Test::RecordProperty("milliseconds",
-                                static_cast<int>(large * 1000));
+  testing::Test::RecordProperty("milliseconds", static_cast<int>(large * 1000));
 }
 
 Task<void> SleepForeverBody() { co_await SleepForever(); }
@@ -144,10 +143,13 @@ TEST(Deep, AMillionAwaitsCompleteAfterWaiting) {
   ExpectLinear(kMillion, [](int n) -> Task<void> {
     Gate gate;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
-      group.Start("opens", [](Gate* gate) -> Task<void> {
-        co_await SleepFor(1s);
-        gate->Open();
-      }, &gate);
+      group.Start(
+          "opens",
+          [](Gate* gate) -> Task<void> {
+            co_await SleepFor(1s);
+            gate->Open();
+          },
+          &gate);
       EXPECT_EQ(co_await Chain(n, &gate), n);
     });
     EXPECT_TRUE(status.ok());
@@ -260,26 +262,29 @@ TEST(Deep, AHundredThousandScopesAreCancelledFromOutside) {
 }
 
 TEST(Deep, AHundredThousandScopesAreCancelledInnermostFirst) {
-  ExpectLinear(kHundredThousand, [](int n) -> Task<void> {
-    // All of them before anything runs: the outermost takes the stop.
-    EXPECT_EQ(co_await Nested(n,
-                              [](auto& scopes, Gate&) -> Task<void> {
-                                for (size_t i = scopes.size(); i-- > 0;) {
-                                  scopes[i].Cancel();
-                                }
-                                co_return;
-                              }),
-              1);
-    // One after the other: each takes its own.
-    EXPECT_EQ(co_await Nested(n,
-                              [](auto& scopes, Gate&) -> Task<void> {
-                                for (size_t i = scopes.size(); i-- > 0;) {
-                                  scopes[i].Cancel();
-                                  co_await Checkpoint();
-                                }
-                              }),
-              1);
-  }, /*bounded=*/false);
+  ExpectLinear(
+      kHundredThousand,
+      [](int n) -> Task<void> {
+        // All of them before anything runs: the outermost takes the stop.
+        EXPECT_EQ(co_await Nested(n,
+                                  [](auto& scopes, Gate&) -> Task<void> {
+                                    for (size_t i = scopes.size(); i-- > 0;) {
+                                      scopes[i].Cancel();
+                                    }
+                                    co_return;
+                                  }),
+                  1);
+        // One after the other: each takes its own.
+        EXPECT_EQ(co_await Nested(n,
+                                  [](auto& scopes, Gate&) -> Task<void> {
+                                    for (size_t i = scopes.size(); i-- > 0;) {
+                                      scopes[i].Cancel();
+                                      co_await Checkpoint();
+                                    }
+                                  }),
+                  1);
+      },
+      /*bounded=*/false);
 }
 
 // Waits at each level on its way out, so that each scope has something to stop.
@@ -317,8 +322,7 @@ TEST(Deep, AHundredThousandScopesTakeTheirOwnStopsInsideOut) {
 TEST(Deep, AHundredThousandScopesOfOneDeadline) {
   ExpectLinear(kHundredThousand, [](int n) -> Task<void> {
     EXPECT_EQ(co_await Nested(
-                  n, [](auto&, Gate&) -> Task<void> { co_return; },
-                  Now() + 5s),
+                  n, [](auto&, Gate&) -> Task<void> { co_return; }, Now() + 5s),
               1);
   });
 }
@@ -339,26 +343,29 @@ TEST(Deep, AHundredThousandDeadlinesInsideOut) {
 }
 
 TEST(Deep, AHundredThousandShields) {
-  ExpectLinear(kHundredThousand, [](int n) -> Task<void> {
-    std::vector<CancelScope> scopes(n);
-    Gate gate;
-    int caught = 0;
-    CancelScope outer;
-    auto status =
-        co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          group.Start("nest", [&]() -> Task<void> {
-            EXPECT_FALSE(
-                co_await outer.Run(Nest(&scopes, 0, &gate, &caught)));
-          });
-          co_await Checkpoint();
-          for (CancelScope& scope : scopes) scope.SetShield(true);
-          outer.Cancel();
-          for (CancelScope& scope : scopes) scope.SetShield(false);
-          co_return co_await group.Join();
-        });
-    EXPECT_TRUE(status.ok());
-    EXPECT_EQ(caught, 0);
-  }, /*bounded=*/false);
+  ExpectLinear(
+      kHundredThousand,
+      [](int n) -> Task<void> {
+        std::vector<CancelScope> scopes(n);
+        Gate gate;
+        int caught = 0;
+        CancelScope outer;
+        auto status =
+            co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+              group.Start("nest", [&]() -> Task<void> {
+                EXPECT_FALSE(
+                    co_await outer.Run(Nest(&scopes, 0, &gate, &caught)));
+              });
+              co_await Checkpoint();
+              for (CancelScope& scope : scopes) scope.SetShield(true);
+              outer.Cancel();
+              for (CancelScope& scope : scopes) scope.SetShield(false);
+              co_return co_await group.Join();
+            });
+        EXPECT_TRUE(status.ok());
+        EXPECT_EQ(caught, 0);
+      },
+      /*bounded=*/false);
 }
 
 // Something large is being cancelled elsewhere: what is asked meanwhile about a
@@ -443,10 +450,13 @@ TEST(Wide, AMillionTasksStartAndEnd) {
     int64_t ended = 0;
     auto status = co_await WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       for (int i = 0; i < n; ++i) {
-        group.Start("task", [](int64_t* ended) -> Task<void> {
-          co_await Checkpoint();
-          ++*ended;
-        }, &ended);
+        group.Start(
+            "task",
+            [](int64_t* ended) -> Task<void> {
+              co_await Checkpoint();
+              ++*ended;
+            },
+            &ended);
       }
       co_return;
     });
@@ -473,10 +483,13 @@ TEST(Wide, AHundredThousandTasksFail) {
     auto status =
         co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
           for (int i = 0; i < n; ++i) {
-            group.Start("task", [](Gate* gate) -> Task<absl::Status> {
-              co_await gate->Wait();
-              co_return absl::UnknownError("x");
-            }, &gate);
+            group.Start(
+                "task",
+                [](Gate* gate) -> Task<absl::Status> {
+                  co_await gate->Wait();
+                  co_return absl::UnknownError("x");
+                },
+                &gate);
           }
           co_await Checkpoint();
           gate.Open();
@@ -494,16 +507,15 @@ TEST(Wide, ManyLargeGroupsAreCancelledAtOnce) {
         co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
           std::vector<TaskHandle<void>> groups;
           for (int i = 0; i < n; ++i) {
-            groups.push_back(
-                group.Start("group", []() -> Task<absl::Status> {
-                  co_return co_await WithTaskGroup(
-                      [](TaskGroup& group) -> Task<void> {
-                        for (int i = 0; i < 1500; ++i) {
-                          group.Start("task", SleepForeverBody);
-                        }
-                        co_return;
-                      });
-                }));
+            groups.push_back(group.Start("group", []() -> Task<absl::Status> {
+              co_return co_await WithTaskGroup(
+                  [](TaskGroup& group) -> Task<void> {
+                    for (int i = 0; i < 1500; ++i) {
+                      group.Start("task", SleepForeverBody);
+                    }
+                    co_return;
+                  });
+            }));
           }
           co_await SleepFor(1s);
           for (TaskHandle<void>& handle : groups) {

@@ -11,17 +11,19 @@
 // The clean-up gets the body's outcome (or takes no argument). It runs after
 // the body's frames are gone, shielded from cancellation, within a limit
 // (default: the loop's clean-up limit, which a service sets to its drain
-// limit); when the limit passes it is stopped, which counts as an error. A
-// clean-up's error becomes the result of a body that was OK or stopped, and
-// stands behind (SuppressedErrors, GroupError) the error of one that failed.
-// Gives absl::Status or absl::StatusOr of the body's value if the body or the
-// clean-up can fail, the body's plain result otherwise; a clean-up that can't
-// return an error and hits its limit is only counted in LoopStats. A stop from
-// outside goes on outwards after the clean-up.
+// limit; a negative one has passed, as everywhere); when the limit passes it is
+// stopped, which counts as an error. A clean-up's error becomes the result of a
+// body that was OK or stopped, and stands behind (SuppressedErrors, GroupError)
+// the error of one that failed. Gives absl::Status or absl::StatusOr of the
+// body's value if the body or the clean-up can fail, the body's plain result
+// otherwise; a clean-up that can't return an error and hits its limit is only
+// counted in LoopStats. A stop from outside goes on outwards after the
+// clean-up.
 
 #ifndef BRAID_CORE_FINALLY_H_
 #define BRAID_CORE_FINALLY_H_
 
+#include <exception>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -62,11 +64,11 @@ class FinallyAwaiter final : public Link {
   static_assert(std::is_void_v<ValueOf<CleanupResult>>,
                 "a clean-up gives nothing or an absl::Status");
 
-  FinallyAwaiter(B&& body, C&& cleanup, Delay limit)
+  FinallyAwaiter(B&& body, C&& cleanup, std::optional<Delay> limit)
       : Link(&kOps),
         body_(std::in_place, std::move(body)),
         cleanup_(std::move(cleanup)),
-        limit_(limit.nanoseconds()) {}
+        limit_(limit) {}
 
   bool Ready() const { return false; }
 
@@ -91,11 +93,11 @@ class FinallyAwaiter final : public Link {
   Link* BeginCleanup() {
     body_.reset();
     Loop& loop = Loop::Current();
-    if (limit_ < Duration::zero()) limit_ = loop.options().cleanup_limit;
+    if (!limit_.has_value()) limit_.emplace(loop.options().cleanup_limit);
     scope_.SetShield(true);
     scope_.Enter(loop.CurrentTask());
     const Time now = loop.Now();
-    scope_.SetRelativeDeadline(Add(now, limit_), now);
+    scope_.SetRelativeDeadline(Add(now, *limit_), now);
     if constexpr (kTakesOutcome<C, OutcomeType>) {
       return cleanup_.Start(this, std::as_const(*outcome_));
     } else {
@@ -113,7 +115,7 @@ class FinallyAwaiter final : public Link {
       } else if (Failed(slot)) {
         self->failures_.Add(StatusOf(slot));
       }
-      self->outcome_.emplace(TakeOutcome(slot));
+      self->KeepOutcome(slot);
       return self->BeginCleanup();
     }
     Slot<CleanupResult> slot;
@@ -123,8 +125,7 @@ class FinallyAwaiter final : public Link {
     } else if (Failed(slot)) {
       self->failures_.Add(StatusOf(slot));
     }
-    self->scope_.Leave();
-    return self->GoesOn() ? self->parent : Unwind(self->parent);
+    return self->Conclude() ? self->parent : Unwind(self->parent);
   }
 
   static Unwound Stopped(Link* link) {
@@ -134,22 +135,45 @@ class FinallyAwaiter final : public Link {
       return {self->BeginCleanup(), false};
     }
     // Only the limit stops the clean-up: it is shielded.
-    self->scope_.Leave();
     if constexpr (kFallible<CleanupResult>) {
-      self->failures_.Add(CleanupLimitPassed(self->limit_));
+      self->failures_.Add(CleanupLimitPassed(self->limit_->nanoseconds()));
     } else {
       Loop::Current().CountCleanupFailure();
     }
-    return {self->parent, !self->GoesOn()};
+    const bool goes_on = self->Conclude();
+    return {self->parent, !goes_on};
   }
 
-  bool GoesOn() const { return !failures_.empty() || !outcome_->stopped(); }
+  // Nothing here may throw; moving the value may.
+  void KeepOutcome(Slot<BodyResult>& slot) {
+    struct Context {
+      FinallyAwaiter* self;
+      Slot<BodyResult>& slot;
+    } context{this, slot};
+    std::exception_ptr exception = CallAndCatch(
+        [](void* argument) {
+          auto& context = *static_cast<Context*>(argument);
+          context.self->outcome_.emplace(TakeOutcome(context.slot));
+        },
+        &context);
+    if (exception == nullptr) return;
+    failures_.Add(exception);
+    outcome_.emplace(std::move(exception));
+  }
+
+  // The clean-up is over. False: the stop goes on outwards.
+  bool Conclude() {
+    const bool failed = !failures_.empty();
+    if (failed && outcome_->stopped()) scope_.MarkCaughtOutside();
+    scope_.Leave();
+    return failed || !outcome_->stopped();
+  }
 
   static constexpr LinkOps kOps = {&Done, &Stopped, false, "Finally"};
 
   std::optional<BodyHolder<B>> body_;
   Holder cleanup_;
-  Duration limit_;
+  std::optional<Delay> limit_;  // empty: the loop's
   Scope scope_;
   std::optional<OutcomeType> outcome_;
   Failures failures_;
@@ -162,12 +186,12 @@ template <Body B, typename C>
       detail::kTakesOutcome<std::decay_t<C>,
                             Outcome<detail::ValueOf<detail::BodyResult<B>>>> ||
       Body<C>)
-auto Finally(B&& body, C&& cleanup, Delay limit = Duration(-1)) {
+auto Finally(B&& body, C&& cleanup, std::optional<Delay> limit = std::nullopt) {
   using First = std::decay_t<B>;
   using Second = std::decay_t<C>;
   return detail::Boundary<detail::FinallyAwaiter<First, Second>, First, Second,
-                          Delay>(First(std::forward<B>(body)),
-                                 Second(std::forward<C>(cleanup)), limit);
+                          std::optional<Delay>>(
+      First(std::forward<B>(body)), Second(std::forward<C>(cleanup)), limit);
 }
 
 }  // namespace braid

@@ -11,11 +11,13 @@
 // TaskGroup. A second success that came while it was being cancelled is
 // dropped: for work whose result must not be lost, use AnyOf. Stopped from
 // outside before a success, all are stopped. For the same kind of value from
-// each body: absl::StatusOr<T>, or absl::Status.
+// each body: absl::StatusOr<T>, or absl::Status. Of an empty range nothing can
+// succeed: INVALID_ARGUMENT.
 
 #ifndef BRAID_CORE_FIRST_OK_H_
 #define BRAID_CORE_FIRST_OK_H_
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +29,7 @@
 #include "absl/status/status.h"
 #include "braid/core/awaitable.h"
 #include "braid/core/detail/result.h"
+#include "braid/core/detail/task_node.h"
 #include "braid/core/detail/task_set.h"
 
 namespace braid {
@@ -41,12 +44,14 @@ class FirstOkBase : public Combinator {
                 const std::exception_ptr& exception) final;
   // Why none succeeded; rethrows if an exception is among the reasons.
   absl::Status TakeMerged();
+  // The leg that succeeded first, nullptr if none did.
+  const TaskNode* winner() const { return winner_; }
 
  private:
   static Link* Done(Link* link);
   static const LinkOps kOps;
 
-  bool succeeded_ = false;
+  const TaskNode* winner_ = nullptr;
   bool some_stopped_ = false;
   std::string messages_;
   int failed_ = 0;
@@ -70,13 +75,12 @@ class FirstOkAwaiter final : public FirstOkBase {
   }
 
   typename FallibleFor<Value>::Type TakeResult() {
-    std::optional<typename FallibleFor<Value>::Type> first;
+    std::optional<typename FallibleFor<Value>::Type> result;
     auto look = [&](auto& leg) {
-      if (!first.has_value() && leg.slot().has_value() && !Failed(leg.slot()))
-        first.emplace(TakeFallible(leg.slot()));
+      if (&leg == winner()) result.emplace(TakeFallible(leg.slot()));
     };
     std::apply([&](auto&... legs) { (look(legs), ...); }, legs_);
-    if (first.has_value()) return *std::move(first);
+    if (result.has_value()) return *std::move(result);
     return TakeMerged();
   }
 
@@ -90,29 +94,26 @@ class FirstOkRangeAwaiter final : public FirstOkBase {
   using Value = ValueOf<typename Leg<B>::Result>;
 
   explicit FirstOkRangeAwaiter(std::vector<B>&& bodies)
-      : bodies_(std::move(bodies)),
-        legs_(std::make_unique<std::optional<Leg<B>>[]>(bodies_.size())) {
-    Check(!bodies_.empty(),
-          "FirstOk of nothing has no result; give it at least one body");
+      : size_(bodies.size()),
+        legs_(std::make_unique<std::optional<Leg<B>>[]>(size_)) {
+    for (size_t i = 0; i < size_; ++i) legs_[i].emplace(std::move(bodies[i]));
   }
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < bodies_.size(); ++i)
-        BeginLeg(legs_[i].emplace(std::move(bodies_[i])));
+      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i]);
     });
   }
 
   typename FallibleFor<Value>::Type TakeResult() {
-    for (size_t i = 0; i < bodies_.size(); ++i) {
-      auto& slot = legs_[i]->slot();
-      if (slot.has_value() && !Failed(slot)) return TakeFallible(slot);
+    for (size_t i = 0; i < size_; ++i) {
+      if (&*legs_[i] == winner()) return TakeFallible(legs_[i]->slot());
     }
     return TakeMerged();
   }
 
  private:
-  std::vector<B> bodies_;
+  size_t size_;
   std::unique_ptr<std::optional<Leg<B>>[]> legs_;
 };
 

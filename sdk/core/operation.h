@@ -38,12 +38,12 @@
 #ifndef BRAID_CORE_OPERATION_H_
 #define BRAID_CORE_OPERATION_H_
 
-#include <tuple>
 #include <utility>
 
 #include "braid/core/check.h"
 #include "braid/core/detail/link.h"
 #include "braid/core/detail/loop.h"
+#include "braid/core/detail/pack.h"
 #include "braid/core/detail/task_node.h"
 
 namespace braid {
@@ -179,15 +179,13 @@ class [[nodiscard("an operation does nothing until it is awaited")]] Operation {
   using Awaiter = detail::OperationAwaiter<Op>;
 
   Awaiter MakeAwaiter() && {
-    return std::apply(
-        [](Args&... args) {
-          return Awaiter(std::in_place, std::move(args)...);
-        },
-        args_);
+    return args_.MoveInto([](Args&&... args) {
+      return Awaiter(std::in_place, std::move(args)...);
+    });
   }
 
  private:
-  std::tuple<Args...> args_;
+  detail::Pack<Args...> args_;
 };
 
 }  // namespace braid

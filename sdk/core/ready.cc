@@ -1,6 +1,7 @@
 #include "braid/core/ready.h"
 
 #include <string>
+#include <utility>
 
 namespace braid::detail {
 
@@ -13,13 +14,12 @@ void StartingOp::Begin(ChildBase& child) {
   child.starter = this;
 }
 
-bool StartingOp::BecomeReady() {
-  if (cancelled_) return false;
+void StartingOp::BecomeReady() {
+  if (cancelled_) return;  // just now
   child_->starter = nullptr;
   child_ = nullptr;
   ready_ = true;
   Complete();
-  return true;
 }
 
 void StartingOp::Cancel() noexcept {
@@ -32,6 +32,9 @@ void StartingOp::Cancel() noexcept {
 void StartingOp::ChildEnded(Starter& starter, ChildBase& child, ChildEnd end) {
   auto& self = static_cast<StartingOp&>(starter);
   self.child_ = nullptr;
+  // The task may have handed it on to another that goes on.
+  if (self.token_ != nullptr)
+    std::exchange(self.token_, nullptr)->op_ = nullptr;
   if (end == ChildEnd::kStopped && self.cancelled_) return self.Stop();
   const std::string name(child.name.view());
   switch (end) {
@@ -69,14 +72,16 @@ ReadyBase::~ReadyBase() {
   if (op_ != nullptr) op_->token_ = nullptr;
 }
 
-StartingOp* ReadyBase::Report() {
+StartingOp* ReadyBase::BeginReport() {
   Check(!reported_,
         "Ready::Set is called twice, or on a Ready that was moved from");
   reported_ = true;
-  if (op_ == nullptr || !op_->BecomeReady()) return nullptr;
-  StartingOp* op = std::exchange(op_, nullptr);
-  op->token_ = nullptr;
-  return op;
+  return op_ != nullptr && op_->listens() ? op_ : nullptr;
+}
+
+void ReadyBase::EndReport() {
+  op_->token_ = nullptr;
+  std::exchange(op_, nullptr)->BecomeReady();
 }
 
 }  // namespace braid::detail

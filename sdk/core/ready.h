@@ -9,8 +9,8 @@
 //   }
 //
 // Set is called at most once (checked). If the starter is being cancelled, or
-// has gone, nothing happens. Destroying a Ready without Set says nothing: the
-// task may still end with an error. Threads: the loop's.
+// the task has ended, nothing happens. Destroying a Ready without Set says
+// nothing: the task may still end with an error. Threads: the loop's.
 
 #ifndef BRAID_CORE_READY_H_
 #define BRAID_CORE_READY_H_
@@ -53,9 +53,10 @@ class StartingOp : public OperationBase, private ChildBase::Starter {
  private:
   friend class ReadyBase;
 
-  // The child is an ordinary task of its group from now on. False: the call is
-  // being cancelled.
-  bool BecomeReady();
+  // Whether the call still wants to hear that the child is ready.
+  bool listens() const { return !cancelled_; }
+  // The child is an ordinary task of its group from now on.
+  void BecomeReady();
   static void ChildEnded(Starter& starter, ChildBase& child, ChildEnd end);
 
   ChildBase* child_ = nullptr;
@@ -75,8 +76,10 @@ class ReadyBase {
 
  protected:
   explicit ReadyBase(StartingOp* op);
-  // The call that waits, made ready; nullptr if nobody waits any more.
-  StartingOp* Report();
+  // The call that waits; nullptr if nobody does any more. What it is to get is
+  // put there before it is told: making the value may throw.
+  StartingOp* BeginReport();
+  void EndReport();
 
  private:
   friend class StartingOp;
@@ -102,14 +105,15 @@ class Ready : public detail::ReadyBase {
   template <typename U = T>
     requires(!std::is_void_v<T> && std::convertible_to<U &&, T>)
   void Set(U&& value) {
-    if (auto* op = Report())
-      static_cast<detail::StartingWithValue<T>*>(op)->value_.emplace(
-          std::forward<U>(value));
+    if (auto* op = static_cast<detail::StartingWithValue<T>*>(BeginReport())) {
+      op->value_.emplace(std::forward<U>(value));
+      EndReport();
+    }
   }
   void Set()
     requires std::is_void_v<T>
   {
-    Report();
+    if (BeginReport() != nullptr) EndReport();
   }
 };
 

@@ -61,9 +61,8 @@ class TaskAwaiter;
 template <typename A>
 class CoAwaiter {
  public:
-  CoAwaiter(A&& description)
-      : awaiter_(std::move(description).MakeAwaiter()) {
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  CoAwaiter(A&& description) : awaiter_(std::move(description).MakeAwaiter()) {}
 
   [[gnu::always_inline]] bool await_ready() { return awaiter_.Ready(); }
 

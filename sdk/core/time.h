@@ -46,8 +46,8 @@ inline constexpr Time kAlways = Time::min();
 class Delay {
  public:
   template <typename Rep, typename Period>
-  constexpr Delay(std::chrono::duration<Rep, Period>
-                      delay)  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr Delay(std::chrono::duration<Rep, Period> delay)
       : nanoseconds_(Saturate(delay)) {}
 
   // absl::Duration, found through its own conversion so that no header of it is

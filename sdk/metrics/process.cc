@@ -126,8 +126,8 @@ class ProcessCollector final : public prometheus::Collectable {
     const std::optional<std::string_view> line = LineAfter(limits, name);
     if (!line.has_value()) return std::nullopt;
     const std::vector<std::string_view> values = Fields(*line);
-    return values.empty() ? std::nullopt
-                          : ToNumber(values[0]);  // "unlimited" is no number
+    // "unlimited" is no number.
+    return values.empty() ? std::nullopt : ToNumber(values[0]);
   }
 
   // Read once: the boot time moves with corrections of the wall clock, the

@@ -62,9 +62,8 @@ class Reader final : public ProcessReader {
   std::optional<size_t> HeapBytes() override {
     const struct mallinfo2 info = mallinfo2();
     const size_t bytes = info.arena + info.hblkhd;
-    return bytes == 0 ? std::nullopt
-                      : std::optional(bytes);  // another allocator than the C
-                                               // library's says nothing
+    // Another allocator than the C library's says nothing.
+    return bytes == 0 ? std::nullopt : std::optional(bytes);
   }
 };
 

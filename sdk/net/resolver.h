@@ -21,8 +21,8 @@ namespace braid {
 // The addresses of `host`, a name or a numeric address, with the port of
 // `service`, a name, a number, or nothing for port 0. In the order in which
 // they should be tried (RFC 6724), at least one. NOT_FOUND: there is no such
-// name; UNAVAILABLE: no name server answers. A numeric address and port are
-// given at once, without asking anybody.
+// name; UNAVAILABLE: no name server answers; INVALID_ARGUMENT: the name is
+// empty. A numeric address and port are given at once, without asking anybody.
 //
 // Asks the system (getaddrinfo) on a thread of its own. Cancelled: stopped at
 // once; the question is abandoned, and its answer thrown away. Threads: the

@@ -64,6 +64,12 @@ Task<absl::StatusOr<TcpStream>> TcpStream::Connect(SocketAddress peer,
   co_return TcpStream(std::move(handle));
 }
 
+Task<absl::StatusOr<TcpStream>> TcpStream::Connect(std::string peer,
+                                                   TcpOptions options) {
+  const SocketAddress address = co_await OrReturn(SocketAddress::Parse(peer));
+  co_return co_await Connect(address, options);
+}
+
 absl::StatusOr<TcpStream> TcpStream::FromFd(int fd) {
   absl::StatusOr<IoHandle> handle =
       CurrentBackend().Adopt(fd, IoKind::kTcpStream);
@@ -145,8 +151,8 @@ absl::StatusOr<TcpListener> TcpListener::FromFd(int fd) {
 }
 
 Task<absl::StatusOr<TcpStream>> TcpListener::Accept() {
-  const DescriptorRef descriptor(
-      handle_.Use());  // the listener may go meanwhile
+  // The listener may go meanwhile.
+  const DescriptorRef descriptor(handle_.Use());
   for (;;) {
     IoHandle accepted =
         co_await OrReturn(Operation<AcceptOp, Descriptor*>(descriptor.get()));

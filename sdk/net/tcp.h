@@ -29,6 +29,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -43,6 +44,7 @@
 
 namespace braid {
 
+// What is out of range is INVALID_ARGUMENT when the socket is made.
 struct TcpOptions {
   // Sends small pieces at once (TCP_NODELAY).
   bool no_delay = true;
@@ -65,11 +67,17 @@ struct TcpListenOptions {
 
 class TcpStream {
  public:
-  // Connects to `peer`. Cancelled: stopped as long as the connection isn't
-  // there; nothing is left behind. Refused: UNAVAILABLE.
+  // Connects to `peer`, from `local` or from whatever the system chooses.
+  // Completes when the connection is there. Cancelled: stopped as long as it
+  // isn't; nothing is left behind. Refused: UNAVAILABLE. A peer that doesn't
+  // answer is given up after minutes: put a FailAfter around it. For a name,
+  // Resolve comes first.
   static Task<absl::StatusOr<TcpStream>> Connect(SocketAddress peer,
                                                  TcpOptions options = {},
                                                  SocketAddress local = {});
+  // The same with SocketAddress::Parse.
+  static Task<absl::StatusOr<TcpStream>> Connect(std::string peer,
+                                                 TcpOptions options = {});
 
   // Takes over a connected TCP socket of the operating system, and makes it
   // non-blocking. On error, `fd` stays with the caller.

@@ -43,6 +43,7 @@
 
 namespace braid {
 
+// What is out of range is INVALID_ARGUMENT when the socket is made.
 struct UdpOptions {
   // Lets several sockets, mostly of several shards, bind the same address; the
   // kernel spreads the senders over them.
@@ -54,8 +55,8 @@ struct UdpOptions {
   // Info() for what it gave.
   int receive_buffer = 0;
   int send_buffer = 0;
-  // Of ReceiveBatch: datagrams per batch (at most 64), the room for each, and
-  // how many batches may be lent at a time.
+  // Of ReceiveBatch: datagrams per batch (at most 64), the room for each in
+  // bytes, and how many batches may be lent at a time.
   size_t batch_size = 64;
   size_t batch_datagram_size = 2048;
   size_t max_batches = 4;

@@ -51,7 +51,7 @@ class Pipe {
 };
 
 TEST(FdWatch, WaitsUntilThereIsSomethingToRead) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
     Pipe pipe;
     FdWatch watch = co_await OrReturn(FdWatch::Open(pipe.reader()));
     for (int i = 0; i < 3; ++i) {
@@ -80,7 +80,7 @@ TEST(FdWatch, WaitsUntilThereIsSomethingToRead) {
 }
 
 TEST(FdWatch, WaitsUntilThereIsRoomToWrite) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
     Pipe pipe;
     FdWatch watch = co_await OrReturn(FdWatch::Open(pipe.writer()));
     co_await OrReturn(watch.Writable());
@@ -102,7 +102,7 @@ TEST(FdWatch, WaitsUntilThereIsRoomToWrite) {
 
 // The kernel has nothing to wait for there, and poll(2) says so.
 TEST(FdWatch, AFileIsAlwaysReady) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
     const int fd = ::open("/proc/self/exe", O_RDONLY);
     {
       FdWatch watch = co_await OrReturn(FdWatch::Open(fd));
@@ -115,7 +115,7 @@ TEST(FdWatch, AFileIsAlwaysReady) {
 }
 
 TEST(FdWatch, RefusesWhatCannotBe) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
     EXPECT_FALSE(FdWatch::Open(-1).ok());
     Pipe pipe;
     FdWatch first = co_await OrReturn(FdWatch::Open(pipe.reader()));
@@ -137,7 +137,7 @@ TEST(FdWatch, RefusesWhatCannotBe) {
 }
 
 TEST(FdWatch, CanBeCancelled) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
     Pipe pipe;
     std::optional<FdWatch> watch =
         co_await OrReturn(FdWatch::Open(pipe.reader()));

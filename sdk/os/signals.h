@@ -15,7 +15,7 @@
 // matter. Several streams, on several loops too, may hear the same signal: each
 // gets it.
 //
-// Threads: the loop's.
+// It goes, or is closed, before its loop ends (checked). Threads: the loop's.
 
 #ifndef BRAID_OS_SIGNALS_H_
 #define BRAID_OS_SIGNALS_H_

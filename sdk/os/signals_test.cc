@@ -11,12 +11,20 @@
 #include <vector>
 
 #include "braid/backend/every_backend.h"
+#include "braid/backend/sim/simulation.h"
 #include "braid/core/core.h"
 
 namespace braid {
 namespace {
 
-void Raise(int signal) { ASSERT_EQ(::kill(::getpid(), signal), 0); }
+// On the machine that the test runs on, be it simulated.
+void Raise(int signal) {
+  if (SimHost* host = SimHost::CurrentOrNull(); host != nullptr) {
+    host->Signal(signal);
+  } else {
+    ASSERT_EQ(::kill(::getpid(), signal), 0);
+  }
+}
 
 // What a program did about a signal before the stream.
 std::atomic<int> handled = 0;
@@ -57,7 +65,7 @@ TEST(SignalStream, GivesSignals) {
 }
 
 TEST(SignalStream, WakesALoopThatWaits) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("threads", []() -> Task<absl::Status> {
     SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
     // From a thread, once the loop is most likely waiting, and in any case
     // without harm.
@@ -115,7 +123,7 @@ TEST(SignalStream, HearsTheHighestSignalToo) {
 
 TEST(SignalStream, RestoresWhatWasBefore) {
   OldDisposition old(SIGUSR1, &OldHandler);
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("handlers of the process", []() -> Task<absl::Status> {
     handled = 0;
     {
       SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
@@ -133,7 +141,7 @@ TEST(SignalStream, RestoresWhatWasBefore) {
 TEST(SignalStream, RedeliversWhatNobodyRead) {
   OldDisposition old1(SIGUSR1, &OldHandler);
   OldDisposition old2(SIGUSR2, &OldHandler);
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("handlers of the process", []() -> Task<absl::Status> {
     handled = 0;
     SignalStream signals =
         co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
@@ -283,7 +291,7 @@ TEST(SignalStream, AFloodFromOtherThreads) {
       while (!enough) ::kill(::getpid(), SIGUSR1);
     });
   }
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  RunOnRealBackends("threads", []() -> Task<absl::Status> {
     for (int i = 0; i < 200; ++i) {
       SignalStream signals = co_await OrReturn(SignalStream::Open({SIGUSR1}));
       for (int j = 0; j < i % 4; ++j)

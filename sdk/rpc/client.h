@@ -135,7 +135,8 @@ class ClientWriter {
   }
 
   // Says that there are no more requests, and waits for the reply. Stopped:
-  // may be called again.
+  // may be called again. Once it gave a reply, FAILED_PRECONDITION. The handle
+  // outlives the await and stays where it is.
   Task<absl::StatusOr<Reply>> Finish() {
     absl::Status closed = co_await detail::HalfClosing(&call_->flow());
     // An error of the call comes with the reply.

@@ -35,7 +35,7 @@ class MethodObserver {
   virtual void HandlerThrew(const std::exception_ptr& /*exception*/) {}
 };
 
-// Of a server or a channel. Must outlive it.
+// Of a server or a channel. Outlives it.
 class RpcObserver {
  public:
   virtual ~RpcObserver() = default;

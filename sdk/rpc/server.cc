@@ -14,6 +14,7 @@
 #include "braid/core/sleep.h"
 #include "braid/core/stop_request.h"
 #include "braid/core/timeout.h"
+#include "braid/core/with_background.h"
 #include "braid/rpc/detail/make_transport.h"
 #include "braid/rpc/reflection.h"
 
@@ -137,9 +138,12 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
     health_.Set("", true);
     for (const std::string& name : names_) health_.Set(name, true);
     transport_->Start();
-    co_await StopRequested();
-    health_.Drain();
-    co_await SleepFor(options_.lame_duck);
+    co_await OrReturn(
+        WithBackground(transport_->Accept(), [this]() -> Task<void> {
+          co_await StopRequested();
+          health_.Drain();
+          co_await SleepFor(options_.lame_duck);
+        }));
     scope_.RequestStop();
     transport_->StopAccepting();
     co_await MoveOnAfter(options_.drain_limit, Idle());

@@ -6,9 +6,7 @@
 //   rpc::Server server(std::move(options));
 //   server.AddService(control);
 //   co_await OrReturn(server.Listen());        // port in use: known here
-//   group.Start("rpc", [&]() -> Task<absl::Status> {
-//     co_return co_await server.Serve();
-//   });
+//   group.Start("rpc", &rpc::Server::Serve, &server);
 //   ...
 //   group.RequestStop();                       // drains, then Serve ends
 //

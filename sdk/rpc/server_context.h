@@ -3,10 +3,12 @@
 //
 //   Task<absl::StatusOr<StatsReply>> GetStats(rpc::ServerContext& context,
 //                                             StatsRequest request) override {
-//     if (!context.metadata().Get("x-token")) co_return
-//     absl::UnauthenticatedError("no token"); context.trailers().Add("cost",
-//     "3");
+//     if (!context.metadata().Get("x-token")) {
+//       co_return absl::UnauthenticatedError("no token");
+//     }
+//     context.trailers().Add("cost", "3");
 //     ...
+//   }
 //
 // Lives until the handler has ended. The call's deadline is that of the scope
 // the handler runs in: CurrentDeadline() gives it, and calls that the handler

@@ -30,6 +30,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "braid/core/sleep.h"
 #include "braid/core/task.h"
 #include "braid/core/time.h"
 #include "braid/rpc/metadata.h"
@@ -127,6 +128,9 @@ class ServerTransport {
   virtual absl::StatusOr<std::vector<int>> Listen(CallAcceptor& acceptor) = 0;
   // Hands calls over from now on, those included that have come since Listen.
   virtual void Start() = 0;
+  // Takes connections, from Start on, until it is cancelled. For a transport
+  // that needs a task for it.
+  virtual Task<void> Accept() { co_await SleepForever(); }
   // Turns new calls and connections away. Idempotent.
   virtual void StopAccepting() = 0;
   // After StopAccepting: completes once every call is finished and everything

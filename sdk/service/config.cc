@@ -108,11 +108,18 @@ void AddFlags(const Descriptor& type, const std::string& prefix,
   }
 }
 
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         (c >= '0' && c <= '9') || c == '_';
+}
+
 // Keeps the first error of a text.
 class FirstError final : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, int column, const std::string& message) override {
     if (!message_.empty()) return;
+    line_ = line;
+    column_ = column;
     // Counted from 0; -1 where there is no place.
     place_ = line < 0 ? ""
                       : Concat(std::to_string(line + 1), ":",
@@ -125,11 +132,54 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
 
   const std::string& place() const { return place_; }
   const std::string& message() const { return message_; }
+  // Where in `text` it is; the end if it has no place.
+  size_t Offset(std::string_view text) const {
+    size_t at = line_ < 0 ? text.size() : 0;
+    for (int line = 0; line < line_; ++line)
+      at = std::min(text.find('\n', at), text.size() - 1) + 1;
+    // The tokenizer's tabs are eight columns wide.
+    for (int column = 0; column < column_ && at < text.size(); ++at)
+      column += text[at] == '\t' ? 8 - column % 8 : 1;
+    return std::min(at, text.size());
+  }
 
  private:
+  int line_ = -1;
+  int column_ = 0;
   std::string place_;
   std::string message_;
 };
+
+// The path of the field whose value begins at the end of `text`, which is
+// protobuf text format; empty if none does.
+std::string FieldAtEnd(std::string_view text) {
+  std::vector<std::string> names = {""};  // the last in each open message
+  bool colon = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size());
+      continue;
+    }
+    colon = c == ':';
+    if (c == '"' || c == '\'') {
+      for (++i; i < text.size() && text[i] != c; ++i) i += text[i] == '\\';
+    } else if (c == '{' || c == '<') {
+      names.emplace_back();
+    } else if (c == '}' || c == '>') {
+      names.pop_back();
+      if (names.empty()) return "";
+    } else if (IsNameCharacter(c)) {
+      const size_t begin = i;
+      while (i + 1 < text.size() && IsNameCharacter(text[i + 1])) ++i;
+      names.back() = text.substr(begin, i + 1 - begin);
+    }
+  }
+  std::string path;
+  for (const std::string& name : names) path = Join(path, name);
+  return colon ? path : "";
+}
 
 // The candidate that `name` was probably meant to be; empty if none is near.
 std::string Nearest(std::string_view name,
@@ -291,9 +341,12 @@ class Maker {
     TextFormat::ParseInfoTree tree;
     FirstError error;
     if (!Parser(tree, error).ParseFromString(file.text, &config_)) {
+      const std::string where = Concat(
+          OneLine(file.name), ":", error.place().empty() ? " " : error.place());
+      if (std::optional<absl::Status> wrong = WrongValue(error, file, where))
+        return *wrong;
       return absl::InvalidArgumentError(Concat(
-          OneLine(file.name), ":", error.place().empty() ? " " : error.place(),
-          WithSuggestion(error.message(), *config_.GetDescriptor())));
+          where, WithSuggestion(error.message(), *config_.GetDescriptor())));
     }
     NoteOrigins(tree, config_, "", OneLine(file.name) + ":");
     return absl::OkStatus();
@@ -364,6 +417,41 @@ class Maker {
     parser.SetRecursionLimit(kDeepestMessage);
     parser.AllowPartialMessage(true);
     return parser;
+  }
+
+  // Of a value that is of another type than its field, protobuf says only what
+  // it expected ("Expected integer, got: x"): this says of which field, and
+  // what is allowed. Nothing if the error is another.
+  std::optional<absl::Status> WrongValue(const FirstError& error,
+                                         const ConfigFile& file,
+                                         std::string_view where) const {
+    const std::string_view text = file.text;
+    const size_t at = error.Offset(text);
+    const std::string path = FieldAtEnd(text.substr(0, at));
+    const auto found =
+        std::find_if(flags_.begin(), flags_.end(),
+                     [&](const FlagField& flag) { return flag.path == path; });
+    if (found == flags_.end() || !IsLeaf(*found->field)) return std::nullopt;
+    std::string_view value = text.substr(at);
+    value = value.substr(0, value.find_first_of(" \t\r\n;,}>#"));
+    const FieldDescriptor& field = *found->field;
+    const bool text_field = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING;
+    const bool quoted = value.starts_with('"') || value.starts_with('\'');
+    // protobuf says it all; or the error is inside the quotes.
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM ||
+        (text_field && quoted)) {
+      return std::nullopt;
+    }
+    return MustBe(
+        Concat(where, found->path, "=",
+               RuleOf(field).secret() ? std::string(kSecret) : OneLine(value)),
+        text_field ? Concat(Allowed(field), ", in quotes")
+        : IsDuration(field)
+            ? Concat(Allowed(field),
+                     ", written { seconds: 1 nanos: 500000000 }")
+        : RuleOf(field).size()
+            ? Concat(Allowed(field), ", here in bytes without a unit")
+            : Allowed(field));
   }
 
   // Notes what a text has set in `message`. `place` comes before the line

@@ -1,8 +1,9 @@
 // Fuzzes the configuration: the first line of the input is a flag, the second
 // another, the rest is the file.
 //
-//   bazel build --config=asan --copt=-fsanitize=fuzzer-no-link
-//   //sdk/service:config_fuzz bazel-bin/sdk/service/config_fuzz -max_len=1024
+//   flags="--config=asan --copt=-fsanitize=fuzzer-no-link"
+//   bazel build $flags //sdk/service:config_fuzz
+//   bazel-bin/sdk/service/config_fuzz -max_len=1024
 
 #include <cstddef>
 #include <cstdint>

@@ -346,6 +346,34 @@ TEST_F(ConfigTest, UnknownFlagsSuggestTheNearest) {
   EXPECT_EQ(Error({"--a\nb"}), "--a\\nb: no such flag; see --help");
 }
 
+// protobuf says "Expected integer, got: -" of these, and not of which field.
+TEST_F(ConfigTest, AValueOfTheWrongTypeInTheFileIsNamed) {
+  EXPECT_EQ(Error({}, "plain: 'x'"),
+            "echo.conf:1:8: plain='x': must be a whole number from -2147483648 "
+            "to 2147483647");
+  EXPECT_EQ(Error({}, "name: 'x' # limits {\nlimits {\n\tburst:\t-1 }"),
+            "echo.conf:3:17: limits.burst=-1: must be a whole number from 1 to "
+            "4294967295");
+  EXPECT_EQ(Error({}, "plain: 99999999999999999999;"),
+            "echo.conf:1:8: plain=99999999999999999999: must be a whole number "
+            "from -2147483648 to 2147483647");
+  EXPECT_EQ(Error({}, "name: x"),
+            "echo.conf:1:7: name=x: must be UTF-8 text, in quotes");
+  EXPECT_EQ(Error({}, "drain_limit: 5"),
+            "echo.conf:1:14: drain_limit=5: must be a duration such as 1.5s "
+            "or 2m from 0s to 10m, written { seconds: 1 nanos: 500000000 }");
+  EXPECT_THAT(Error({}, "buffer: '64KiB'"),
+              HasSubstr("buffer='64KiB': must be a size "));
+  EXPECT_THAT(Error({}, "buffer: '64KiB'"), HasSubstr("without a unit"));
+  EXPECT_THAT(Error({}, "password: 12345"), Not(HasSubstr("12345")));
+  // Another field of the same name has no flag, and is not taken for one.
+  EXPECT_EQ(Error({}, "name: 'x:' upstreams { weight: 'y' plain: 'z' }"),
+            "echo.conf:1:32: Expected integer, got: 'y'");
+  // What isn't a value of the wrong type keeps protobuf's own words.
+  EXPECT_THAT(Error({}, "name: 'x"), HasSubstr("echo.conf:1:"));
+  EXPECT_THAT(Error({}, "} plain: 'x'"), HasSubstr("echo.conf:1:1: "));
+}
+
 TEST_F(ConfigTest, FileErrorsHaveTheirPlace) {
   EXPECT_EQ(Error({}, "name: 'x'\nlimits {\n  rate: 0\n}"),
             "echo.conf:3:3: limits.rate=0: must be a number from 0.5 to 1e6");
@@ -354,8 +382,6 @@ TEST_F(ConfigTest, FileErrorsHaveTheirPlace) {
   EXPECT_EQ(Error({}, "limits { frobnicate: 1 }"),
             "echo.conf:1:20: no field is called frobnicate");
   EXPECT_THAT(Error({}, "limits {"), HasSubstr("echo.conf:1:9: "));
-  EXPECT_THAT(Error({}, "plain: 'x'"),
-              HasSubstr("echo.conf:1:8: Expected integer"));
   EXPECT_THAT(Error({}, "plain: 1 plain: 2"), HasSubstr("echo.conf:1:15: "));
   EXPECT_EQ(
       Error({}, "ports: [1, 2, 70000]"),

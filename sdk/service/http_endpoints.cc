@@ -52,13 +52,34 @@ Task<HttpResponse> HttpEndpoints::Answer(HttpRequest request) {
 bool HttpEndpoints::MakeRoom() {
   if (connections_.size() < options_.max_connections) return true;
   for (Connection& connection : connections_) {
-    if (connection.waiting == nullptr || connection.waiting->cancel_called())
-      continue;
+    if (connection.waiting == nullptr || connection.evicted) continue;
+    connection.evicted = true;
     connection.waiting->Cancel("another client needs the place");
     return true;
   }
   return false;
 }
+
+// What a connection does as long as that depends on its client: a newcomer may
+// take its place.
+class HttpEndpoints::Waiting {
+ public:
+  Waiting(Connections& connections, Connections::iterator self, Duration limit)
+      : self_(self) {
+    connections.splice(connections.end(), connections, self);
+    self->waiting = &scope_;
+    scope_.SetDeadline(Now() + limit);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  ~Waiting() { self_->waiting = nullptr; }
+
+  CancelScope& scope() { return scope_; }
+
+ private:
+  const Connections::iterator self_;
+  CancelScope scope_;
+};
 
 Task<absl::Status> HttpEndpoints::ServeConnection(TcpStream stream,
                                                   Connections::iterator self) {
@@ -74,17 +95,11 @@ Task<absl::Status> HttpEndpoints::ServeConnection(TcpStream stream,
     // A whole request.
     std::optional<HttpRequest> request = parser.Next();
     if (!request.has_value() && !parser.error().has_value()) {
-      connections_.splice(connections_.end(), connections_, self);
-      CancelScope waiting;
-      self->waiting = &waiting;
-      struct NotWaiting {
-        ~NotWaiting() { self->waiting = nullptr; }
-        Connections::iterator self;
-      } not_waiting{self};
-      std::optional<bool> open = co_await waiting.Run([&]() -> Task<bool> {
-        bool begun = !parser.idle();
-        waiting.SetDeadline(
-            Now() + (begun ? options_.request_limit : options_.idle_limit));
+      bool begun = !parser.idle();
+      Waiting waiting(connections_, self,
+                      begun ? options_.request_limit : options_.idle_limit);
+      CancelScope& scope = waiting.scope();
+      std::optional<bool> open = co_await scope.Run([&]() -> Task<bool> {
         for (;;) {
           auto [size, stopping] =
               co_await AnyOf(stream.Receive(buffer), StopRequested());
@@ -95,7 +110,7 @@ Task<absl::Status> HttpEndpoints::ServeConnection(TcpStream stream,
           if (parser.TakeContinue() &&
               !(co_await stream.Send(kHttpContinue)).ok())
             co_return false;
-          if (!begun) waiting.SetDeadline(Now() + options_.request_limit);
+          if (!begun) scope.SetDeadline(Now() + options_.request_limit);
           begun = true;
         }
       });
@@ -107,20 +122,25 @@ Task<absl::Status> HttpEndpoints::ServeConnection(TcpStream stream,
     if (request.has_value()) {
       HttpRequest answered = *request;
       HttpResponse response = co_await Answer(*std::move(request));
-      if (IsStopRequested()) response.close = true;
+      if (IsStopRequested() || self->evicted) response.close = true;
       bytes = SerializeResponse(response, answered);
       keep = KeepsOpen(response, answered);
     } else {
       bytes = SerializeError(*parser.error());
     }
-    const absl::Status sent =
-        co_await FailAfter(options_.answer_limit, stream.Send(bytes));
-    if (!sent.ok()) co_return absl::OkStatus();
+    {
+      Waiting waiting(connections_, self, options_.answer_limit);
+      const std::optional<absl::Status> sent =
+          co_await waiting.scope().Run(stream.Send(bytes));
+      if (!sent.has_value() || !sent->ok()) co_return absl::OkStatus();
+    }
+    if (self->evicted) co_return absl::OkStatus();
     if (keep) continue;
     // What the client is still sending would make the kernel reset the
     // connection, and take the answer with it.
     co_await OrReturn(stream.SendEof());
-    co_await MoveOnAfter(std::chrono::seconds(1), [&]() -> Task<void> {
+    Waiting waiting(connections_, self, std::chrono::seconds(1));
+    co_await waiting.scope().Run([&]() -> Task<void> {
       for (;;) {
         const absl::StatusOr<size_t> size = co_await stream.Receive(buffer);
         if (!size.ok() || *size == 0) co_return;

@@ -14,9 +14,10 @@
 //
 // It stays up whatever clients do: at most `max_connections` are open; a
 // newcomer beyond that takes the place of the connection that has been waiting
-// longest for its client's request, so that clients that never send one
-// (slowloris) can't keep others out; a request and the taking of an answer have
-// to be over within a limit; requests are bounded in size.
+// longest for its client, so that clients that never send their request
+// (slowloris), take their answer or hang up can't keep others out; a request
+// and the taking of an answer have to be over within a limit; requests are
+// bounded in size.
 //
 // Threads: the loop's.
 
@@ -45,12 +46,13 @@ class HttpEndpoints {
  public:
   struct Options {
     size_t max_connections = 64;
-    Duration request_limit = std::chrono::seconds(
-        10);  // for a request to come, from its first byte on
-    Duration idle_limit = std::chrono::minutes(2);  // for its first byte
-    Duration answer_limit = std::chrono::seconds(
-        30);  // to make an answer, and for the client to take it
-    HttpLimits http = {.header_bytes = 16 * 1024, .body_bytes = 0};
+    // For the first byte of a request to come, and from then on for the rest.
+    Duration idle_limit = std::chrono::minutes(2);
+    Duration request_limit = std::chrono::seconds(10);
+    // To make an answer, and for the client to take it.
+    Duration answer_limit = std::chrono::seconds(30);
+    // Of one request.
+    HttpLimits http = {.header_bytes = size_t{16} * 1024, .body_bytes = 0};
   };
 
   HttpEndpoints() : HttpEndpoints(Options()) {}
@@ -60,8 +62,9 @@ class HttpEndpoints {
 
   // Answers requests for `path` with what `handler(HttpRequest)` makes, a
   // Task<HttpResponse>. It runs as part of the connection's task, is cancelled
-  // when that is, and after `answer_limit`. `summary` is for the page of
-  // contents at "/". Before Serve.
+  // when that is, and after `answer_limit`, when the client gets 503. The
+  // handler is kept as long as this, and several calls of it may be under way.
+  // `summary` is for the page of contents at "/". Before Serve.
   template <typename F>
   void Add(std::string path, std::string summary, F handler) {
     pages_.insert_or_assign(
@@ -72,7 +75,8 @@ class HttpEndpoints {
 
   // Serves connections to `listener`. Completes after a graceful stop was
   // requested, when the answers that were being made are sent. Cancelled at any
-  // time: connections are closed. An error only if the listener fails.
+  // time: connections are closed. An error only if the listener fails; an
+  // exception that leaves a handler leaves Serve. `listener` outlives it.
   Task<absl::Status> Serve(TcpListener& listener);
 
   size_t connections() const { return connections_.size(); }
@@ -98,11 +102,12 @@ class HttpEndpoints {
     std::string summary;
     std::unique_ptr<Page> page;
   };
-  // Where a connection waits for its client's next request.
   struct Connection {
-    CancelScope* waiting = nullptr;
+    CancelScope* waiting = nullptr;  // in which it waits for its client
+    bool evicted = false;
   };
   using Connections = std::list<Connection>;
+  class Waiting;
 
   Task<absl::Status> ServeConnection(TcpStream stream,
                                      Connections::iterator self);

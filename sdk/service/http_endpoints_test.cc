@@ -206,6 +206,35 @@ TEST(HttpEndpointsTest, ANewcomerTakesThePlaceOfWhoHasWaitedLongest) {
              });
 }
 
+// Clients that asked for more than the sockets' buffers hold and took nothing
+// of it kept every place for half a minute, and whoever watches the service's
+// health saw it dead.
+TEST(HttpEndpointsTest, SoItDoesOfWhoDoesNotTakeAnAnswer) {
+  WithServer({.max_connections = 2},
+             [](TcpListener& listener, HttpEndpoints& endpoints,
+                TaskGroup&) -> Task<absl::Status> {
+               endpoints.Add(
+                   "/big", "Much.", [](HttpRequest) -> Task<HttpResponse> {
+                     co_return HttpResponse{.body = std::string(32 << 20, 'x')};
+                   });
+               std::vector<Client> deaf;
+               for (int i = 0; i < 2; ++i) {
+                 deaf.push_back(co_await OrReturn(Client::Connect(listener)));
+                 co_await OrReturn(deaf.back().Send(Get("/big")));
+               }
+               // Closed without an answer as long as those are not stuck yet.
+               std::string text;
+               while (text.empty()) {
+                 Client newcomer = co_await OrReturn(Client::Connect(listener));
+                 (co_await newcomer.Send(Get("/ok"))).IgnoreError();
+                 text = co_await OrReturn(newcomer.ReadUntil("fine"));
+               }
+               EXPECT_NE(text.find("200 OK"), text.npos) << text;
+               EXPECT_LE(endpoints.connections(), 2u);
+               co_return absl::OkStatus();
+             });
+}
+
 TEST(HttpEndpointsTest, WithoutAnyPlaceANewcomerIsClosed) {
   WithServer({.max_connections = 1},
              [](TcpListener& listener, HttpEndpoints& endpoints,

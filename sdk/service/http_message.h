@@ -68,8 +68,8 @@ struct HttpResponse {
 };
 
 struct HttpLimits {
-  size_t header_bytes = 16 * 1024;  // request line, headers and trailers
-  size_t body_bytes = 1024 * 1024;
+  size_t header_bytes = size_t{16} * 1024;  // request line, headers, trailers
+  size_t body_bytes = size_t{1024} * 1024;
 };
 
 class HttpRequestParser {

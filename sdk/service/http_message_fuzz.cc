@@ -1,9 +1,9 @@
 // Fuzzes the request parser, and compares what it finds in the whole input with
 // what it finds in pieces.
 //
-//   bazel build --config=asan --copt=-fsanitize=fuzzer-no-link
-//   //sdk/service:http_message_fuzz bazel-bin/sdk/service/http_message_fuzz
-//   -max_len=4096
+//   flags="--config=asan --copt=-fsanitize=fuzzer-no-link"
+//   bazel build $flags //sdk/service:http_message_fuzz
+//   bazel-bin/sdk/service/http_message_fuzz -max_len=4096
 
 #include <cstddef>
 #include <cstdint>

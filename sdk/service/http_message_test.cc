@@ -177,11 +177,10 @@ TEST(HttpRequestParserTest, WhatIsNoRequest) {
   EXPECT_EQ(ErrorOf("\x16\x03\x01\x02"), 400);  // TLS
   EXPECT_EQ(ErrorOf("GET / FOO/1.1\r\n\r\n"), 400);
   EXPECT_EQ(ErrorOf("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505);
-  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\n\r\n"), 400);  // no Host
-  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-            400);  // which one
-  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
-            400);  // a space before the colon
+  // No Host; which one; a space before the colon.
+  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\n\r\n"), 400);
+  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
+  EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
   EXPECT_EQ(ErrorOf("GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n"), 400);
   EXPECT_EQ(ErrorOf("GET / HTTP/1.1\nHost: a\n\n"), 400);
 }

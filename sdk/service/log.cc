@@ -312,8 +312,8 @@ struct Logger::Core {
   std::array<std::atomic<uint64_t>, 4> lines{};
   std::atomic<uint64_t> thinned_out = 0;
   std::atomic<uint64_t> sink_errors = 0;
-  std::atomic<uint64_t> lost_before =
-      0;  // lines that the last line said were lost
+  // Lines that the last line said were lost.
+  std::atomic<uint64_t> lost_before = 0;
 };
 
 Logger::Logger(LogOptions options, std::shared_ptr<LogSink> sink)

@@ -54,9 +54,9 @@ std::string_view LogLevelName(LogLevel level);
 absl::StatusOr<LogLevel> ParseLogLevel(std::string_view name);
 
 enum class LogFormat : uint8_t {
-  kText,
-  kJson
-};  // key=value pairs (logfmt), or one JSON object a line
+  kText,  // key=value pairs (logfmt)
+  kJson,  // one object a line
+};
 
 // Where lines go. Any thread may call it, several at a time; it must not wait
 // and must not throw. stderr_sink.h has the usual one; a simulation and a test

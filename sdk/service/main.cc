@@ -1,6 +1,7 @@
 #include "braid/service/main.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "braid/backend/backend.h"
 #include "braid/backend/errno_status.h"
 #include "braid/backend/make_backend.h"
+#include "braid/backend/socket_address.h"
 #include "braid/core/cancel_scope.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/or_return.h"
@@ -37,10 +39,12 @@
 #include "braid/rpc/server.h"
 #include "braid/service/config.h"
 #include "braid/service/http_endpoints.h"
+#include "braid/service/library_log.h"
 #include "braid/service/options.pb.h"
 #include "braid/service/rpc_metrics.h"
 #include "braid/service/sd_notify.h"
 #include "braid/service/stderr_sink.h"
+#include "braid/sync/mutex.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 
@@ -68,9 +72,18 @@ int Complain(const std::string& name, const absl::Status& status, int code) {
   return code;
 }
 
-absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name) {
+// `reload`: the loop runs, and must not wait for whoever writes into a pipe.
+absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name,
+                                          bool reload) {
   ConfigFile file = {name, ""};
+  struct stat about = {};
   // lint: allow(io): before the loop runs, and on a reload; a small local file
+  if (reload && ::stat(name.c_str(), &about) == 0 && !S_ISREG(about.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--config=", name,
+        ": can't be read again; it must be a regular file for that"));
+  }
+  // lint: allow(io): as above
   std::FILE* stream = std::fopen(name.c_str(), "re");
   if (stream == nullptr)
     return absl::InvalidArgumentError(
@@ -88,6 +101,32 @@ absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name) {
         "--config=", name, ": is larger than ", kLargestConfig, " bytes"));
   }
   return file;
+}
+
+const Options& OptionsOf(const pb::Message& config) {
+  const pb::FieldDescriptor* field = config.GetDescriptor()->FindFieldByName(
+      {kOptionsField.data(), kOptionsField.size()});
+  return static_cast<const Options&>(
+      config.GetReflection()->GetMessage(config, field));
+}
+
+// What the schema of the options can't say.
+absl::Status ValidateOptions(const Options& options) {
+  constexpr std::string_view kAddress =
+      "an IP address and a port, such as 127.0.0.1:9100 or [::]:9100";
+  if (const std::string& http = options.http_listen();
+      !http.empty() && !SocketAddress::Parse(http).ok()) {
+    return InvalidField("service.http_listen", http,
+                        absl::StrCat(std::string(kAddress), ", or empty"));
+  }
+  if (const std::string& rpc = options.rpc_listen();
+      !rpc.empty() && !(rpc.starts_with("unix:") && rpc.size() > 5) &&
+      !SocketAddress::Parse(rpc).ok()) {
+    return InvalidField(
+        "service.rpc_listen", rpc,
+        absl::StrCat(std::string(kAddress), ", or unix:/path, or empty"));
+  }
+  return absl::OkStatus();
 }
 
 // Where configurations come from: the same each time it is asked but for the
@@ -109,11 +148,12 @@ class Configuration {
 
   const ConfigSchema& schema() const { return schema_; }
 
-  absl::StatusOr<std::unique_ptr<pb::Message>> Load(
-      const CommandLine& line) const {
+  absl::StatusOr<std::unique_ptr<pb::Message>> Load(const CommandLine& line,
+                                                    bool reload) const {
     std::optional<ConfigFile> file;
     if (line.config_file.has_value()) {
-      absl::StatusOr<ConfigFile> read = ReadConfigFile(*line.config_file);
+      absl::StatusOr<ConfigFile> read =
+          ReadConfigFile(*line.config_file, reload);
       if (!read.ok()) return read.status();
       file = *std::move(read);
     }
@@ -121,7 +161,11 @@ class Configuration {
         absl::AsciiStrToUpper(definition_.name),
         [this](const std::string& name) { return host_.Environment(name); }};
     auto config = schema_.Make(line, file, environment);
-    if (config.ok() && definition_.validate != nullptr) {
+    if (!config.ok()) return config;
+    if (absl::Status status = ValidateOptions(OptionsOf(**config));
+        !status.ok())
+      return status;
+    if (definition_.validate != nullptr) {
       if (absl::Status status = definition_.validate(**config); !status.ok())
         return status;
     }
@@ -133,13 +177,6 @@ class Configuration {
   Host& host_;
   ConfigSchema schema_;
 };
-
-const Options& OptionsOf(const pb::Message& config) {
-  const pb::FieldDescriptor* field = config.GetDescriptor()->FindFieldByName(
-      {kOptionsField.data(), kOptionsField.size()});
-  return static_cast<const Options&>(
-      config.GetReflection()->GetMessage(config, field));
-}
 
 // "limits" stands for "limits.rate", too.
 bool IsReloadable(const AnyDefinition& definition, std::string_view path) {
@@ -227,6 +264,9 @@ class Life final : public Context {
   Task<absl::Status> ServeService(Ready<void> started);
   Task<absl::Status> ServeRpc();
   Task<void> Drain();
+  void StartDraining() {
+    group_->Start("drain", [this]() -> Task<void> { co_await Drain(); });
+  }
   void UpdateReady();
   void Reload();
   [[noreturn]] void ExitNow(int signal);
@@ -254,6 +294,10 @@ class Life final : public Context {
   std::optional<rpc::Server> rpc_server_;
   std::optional<SignalStream> signals_;
   std::optional<TcpListener> http_listener_;
+  // Those that take long to make are made one at a time: so many clients that
+  // ask for them, without end, get one turn of the loop among its other tasks,
+  // not one each.
+  Mutex costly_page_;
   HttpEndpoints http_;
 
   CancelScope service_scope_;   // cancelled when the drain limit passes
@@ -311,6 +355,7 @@ absl::Status Life::AddMetrics() {
 void Life::AddPages() {
   http_.Add("/metrics", "What Prometheus scrapes.",
             [this](HttpRequest request) -> Task<HttpResponse> {
+              const Mutex::Guard alone = co_await costly_page_.Lock();
               const metrics::Format format =
                   metrics::NegotiateFormat(request.Header("Accept"));
               metrics::Exposition exposition(own_registry_, format);
@@ -334,7 +379,8 @@ void Life::AddPages() {
                   .body = stopping_ ? "not ready: stopping\n" : "not ready\n"};
             });
   http_.Add("/tasks", "The tree of live tasks: name, state, where each waits.",
-            [](HttpRequest) -> Task<HttpResponse> {
+            [this](HttpRequest) -> Task<HttpResponse> {
+              const Mutex::Guard alone = co_await costly_page_.Lock();
               co_return HttpResponse{.body = FormatTasks(LiveTasks())};
             });
 }
@@ -405,7 +451,7 @@ void Life::Reload() {
     reloads_->With(result).Increment();
     Told(notifier_.Ready(ready() ? "ready" : "not ready"));
   };
-  auto loaded = configuration_.Load(line_);
+  auto loaded = configuration_.Load(line_, /*reload=*/true);
   if (!loaded.ok()) {
     own_log_.Error({{"error", std::string(loaded.status().message())}},
                    "configuration not reloaded");
@@ -475,7 +521,8 @@ void Life::RequestStop(std::string_view reason) {
   own_log_.Info({{"reason", reason}}, "stopping");
   UpdateReady();
   Told(notifier_.Stopping(reason));
-  group_->Start("drain", [this]() -> Task<void> { co_await Drain(); });
+  // A service may ask for it while it is made.
+  if (group_ != nullptr) StartDraining();
 }
 
 Task<absl::Status> Life::FollowSignals() {
@@ -552,6 +599,7 @@ Task<absl::Status> Life::Run() {
   co_await OrReturn(Open());
   co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
     group_ = &group;
+    if (stopping_) StartDraining();
     group.Start("signals", [this]() -> Task<absl::Status> {
       co_return co_await FollowSignals();
     });
@@ -569,6 +617,14 @@ Task<absl::Status> Life::Run() {
 }  // namespace
 
 int Main(int argc, char** argv, const AnyDefinition& definition) {
+  // A write to a pipe whose reader has gone is an error, wherever in the
+  // process it happens, not its end. A SIGHUP asks for the configuration to be
+  // read, which it is going to be: until there is a loop to do it again, and
+  // once there is none any more, there is nothing to do.
+  // lint: allow(io): main's own business
+  ::signal(SIGPIPE, SIG_IGN);
+  // lint: allow(io): as above
+  ::signal(SIGHUP, SIG_IGN);
   const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
   const std::shared_ptr<Host> host = MakeRealHost();
   const Configuration configuration(definition, *host);
@@ -585,7 +641,7 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
                ? kFailed
                : 0;
   }
-  auto config = configuration.Load(*line);
+  auto config = configuration.Load(*line, /*reload=*/false);
   if (!config.ok())
     return Complain(definition.name, config.status(), kWrongUse);
   const Options options = OptionsOf(**config);
@@ -593,7 +649,10 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
       MakeBackend(options.backend());
   if (!backend.ok()) {
     return Complain(
-        definition.name, backend.status(),
+        definition.name,
+        absl::Status(backend.status().code(),
+                     absl::StrCat("service.backend=", options.backend(), ": ",
+                                  std::string(backend.status().message()))),
         absl::IsInvalidArgument(backend.status()) ? kWrongUse : kFailed);
   }
 
@@ -607,6 +666,7 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
        .trace_id = {},
        .spdlog_sinks = {}},
       sink);
+  const LibraryLog libraries(log);
   absl::Status status;
   // Caught here, so that the log still says what it was.
   try {

@@ -22,10 +22,12 @@
 //     environment and flags, and checked (config.h). It has a field `service`
 //     of type braid.service.Options, what every service can be told
 //     (options.proto).
-//   - Logs; metrics of the process, the loop, the build and each RPC; the ports
-//     of the HTTP and RPC endpoints. HTTP: /metrics, /healthz (200 as long as
-//     the loop turns), /readyz (200 or 503), /tasks (the tree of live tasks).
-//     RPC: health, reflection, and what the service adds.
+//   - Logs, with what protobuf and gRPC have to say (library_log.h); SIGPIPE is
+//     ignored, so that a log that nobody reads ends nothing; metrics of the
+//     process, the loop, the build and each RPC; the ports of the HTTP and RPC
+//     endpoints. HTTP: /metrics, /healthz (200 as long as the loop turns),
+//     /readyz (200 or 503), /tasks (the tree of live tasks). RPC: health,
+//     reflection, and what the service adds.
 //   - Serve. Once it says that it is ready, so do /readyz, gRPC health and
 //     sd_notify(3).
 //   - SIGTERM or SIGINT: no longer ready; after `lame_duck`, the graceful stop:
@@ -123,7 +125,10 @@ class Service {
 
 template <std::derived_from<google::protobuf::Message> Config>
 struct Definition {
-  std::string name;     // of the program: "shop"
+  // Of the program, "shop": on every line of the log, in --help, and, in
+  // capitals, before its environment variables (SHOP_LIMITS_RATE). Letters,
+  // digits and underscores.
+  std::string name;
   std::string summary;  // one sentence, for --help
   // What fields have that nobody sets, before the schema's defaults.
   Config defaults;

@@ -28,7 +28,7 @@ class StderrSink final : public LogSink {
  public:
   struct Options {
     int descriptor = 2;  // not closed, not changed
-    size_t buffer_bytes = 1024 * 1024;
+    size_t buffer_bytes = size_t{1024} * 1024;
     // How long the destructor waits for lines to be written; what is left then
     // is written only if the process lives on.
     std::chrono::milliseconds flush_limit = std::chrono::milliseconds(500);

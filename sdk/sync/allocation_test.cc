@@ -74,7 +74,7 @@ TEST(AllocationTest, TheMeterMeasures) {
 }
 
 TEST(AllocationTest, Mutex) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Meter meter;
     Mutex mutex;
     for (int task = 0; task < 2; ++task) {
@@ -91,7 +91,7 @@ TEST(AllocationTest, Mutex) {
 }
 
 TEST(AllocationTest, Semaphore) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Meter meter;
     Semaphore semaphore(2);
     for (int task = 0; task < 3; ++task) {
@@ -108,7 +108,7 @@ TEST(AllocationTest, Semaphore) {
 }
 
 TEST(AllocationTest, CapacityLimiter) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Meter meter;
     CapacityLimiter limiter(2);
     for (int task = 0; task < 3; ++task) {
@@ -125,7 +125,7 @@ TEST(AllocationTest, CapacityLimiter) {
 }
 
 TEST(AllocationTest, ConditionAndEvent) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Meter meter;
     Mutex mutex;
     Condition turned;
@@ -149,7 +149,7 @@ TEST(AllocationTest, ConditionAndEvent) {
 }
 
 TEST(AllocationTest, Watch) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Meter meter;
     Watch<int> watch(0);
     group.Start("reader", [&]() -> Task<void> {
@@ -168,7 +168,7 @@ TEST(AllocationTest, Watch) {
 TEST(AllocationTest, Channel) {
   for (size_t capacity : {0, 1, 64}) {
     SCOPED_TRACE(capacity);
-    RunInOrder([capacity](TaskGroup& group) -> Task<absl::Status> {
+    RunGroupInOrder([capacity](TaskGroup& group) -> Task<absl::Status> {
       Meter meter;
       auto [sender, receiver] = MakeChannel<std::string>(capacity);
       group.Start("sender", [&]() -> Task<absl::Status> {

@@ -233,7 +233,7 @@ class CancellationTest : public testing::TestWithParam<Param> {
   // Runs `body(group, it)` with a new case in many orders.
   template <typename Body>
   void ForTheCase(Body body) {
-    RunInManyOrders([&](TaskGroup& group) -> Task<absl::Status> {
+    RunGroupInManyOrders([&](TaskGroup& group) -> Task<absl::Status> {
       const std::unique_ptr<Case> it = GetParam().make(group);
       co_return co_await body(group, *it);
     });

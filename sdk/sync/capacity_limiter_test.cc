@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using Borrower = CapacityLimiter::Borrower;
 
 TEST(CapacityLimiterTest, AtMostSoManyBorrowers) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(3);
     int inside = 0;
     int most = 0;
@@ -41,7 +41,7 @@ TEST(CapacityLimiterTest, AtMostSoManyBorrowers) {
 }
 
 TEST(CapacityLimiterTest, ATokenThatComesBackGoesToTheNextInLine) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(1);
     std::vector<int> order;
     std::optional<CapacityLimiter::Token> token = limiter.TryAcquire();
@@ -64,7 +64,7 @@ TEST(CapacityLimiterTest, ATokenThatComesBackGoesToTheNextInLine) {
 }
 
 TEST(CapacityLimiterTest, RaisingTheTotalWakesWaiters) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(0);
     int inside = 0;
     for (int i = 0; i < 5; ++i) {
@@ -91,7 +91,7 @@ TEST(CapacityLimiterTest, RaisingTheTotalWakesWaiters) {
 }
 
 TEST(CapacityLimiterTest, LoweringTheTotalTakesNothingAway) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     CapacityLimiter limiter(3);
     int a = 0;
     int b = 0;
@@ -112,7 +112,7 @@ TEST(CapacityLimiterTest, LoweringTheTotalTakesNothingAway) {
 }
 
 TEST(CapacityLimiterTest, KnowsWhoHasTheTokens) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(2);
     int object = 0;
     auto task = group.Start("task", [&]() -> Task<void> {
@@ -142,7 +142,7 @@ TEST(CapacityLimiterTest, KnowsWhoHasTheTokens) {
 }
 
 TEST(CapacityLimiterTest, ATokenStaysItsBorrowersWhenItMoves) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(1);
     CapacityLimiter::Token token = co_await limiter.Acquire();
     const std::vector<Borrower> borrowers = limiter.statistics().borrowers;
@@ -162,7 +162,7 @@ TEST(CapacityLimiterTest, ATokenStaysItsBorrowersWhenItMoves) {
 }
 
 TEST(CapacityLimiterTest, ABorrowerThatGaveUpMayAskAgain) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     CapacityLimiter limiter(0);
     for (int i = 0; i < 3; ++i) {
       auto token = co_await MoveOnAfter(1s, limiter.Acquire());
@@ -177,14 +177,14 @@ TEST(CapacityLimiterTest, ABorrowerThatGaveUpMayAskAgain) {
 
 TEST(CapacityLimiterDeathTest, OneTokenForEachBorrower) {
   const char* says = "acquires a second token";
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  CapacityLimiter limiter(5);
                  CapacityLimiter::Token one = co_await limiter.Acquire();
                  CapacityLimiter::Token two = co_await limiter.Acquire();
                  co_return absl::OkStatus();
                }),
                says);
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  CapacityLimiter limiter(1);
                  CapacityLimiter::Token one = co_await limiter.Acquire();
                  EXPECT_FALSE(limiter.TryAcquire().has_value());
@@ -192,7 +192,7 @@ TEST(CapacityLimiterDeathTest, OneTokenForEachBorrower) {
                }),
                says);
   // Also one that still waits for its first.
-  EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  CapacityLimiter limiter(0);
                  int object = 0;
                  for (int i = 0; i < 2; ++i) {
@@ -213,7 +213,7 @@ TEST(CapacityLimiterDeathTest, ABorrowerIsSomething) {
 }
 
 TEST(CapacityLimiterDeathTest, OutlivesItsTokens) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  auto limiter = std::make_unique<CapacityLimiter>(1);
                  CapacityLimiter::Token token = co_await limiter->Acquire();
                  limiter.reset();

@@ -240,7 +240,7 @@ TEST(ChannelModelTest, NothingIsLostOrDoubledOrOvertaken) {
   for (uint64_t seed = 1; seed <= 2000; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed = " << seed);
     Model model(seed, /*receivers_stay=*/seed % 2 == 0);
-    RunInOrder(
+    RunGroupInOrder(
         [&](TaskGroup& group) -> Task<absl::Status> {
           co_return co_await model.Main(group);
         },

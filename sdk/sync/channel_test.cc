@@ -39,7 +39,7 @@ Task<absl::Status> ReceiveAll(Receiver<T> receiver, std::vector<T>& items) {
 TEST(ChannelTest, ItemsArriveInOrderAndThenTheEnd) {
   for (size_t capacity : kCapacities) {
     SCOPED_TRACE(capacity);
-    RunInManyOrders([capacity](TaskGroup& group) -> Task<absl::Status> {
+    RunGroupInManyOrders([capacity](TaskGroup& group) -> Task<absl::Status> {
       auto [sender, receiver] = MakeChannel<int>(capacity);
       std::vector<int> items;
       items.reserve(200);
@@ -56,7 +56,7 @@ TEST(ChannelTest, ItemsArriveInOrderAndThenTheEnd) {
 }
 
 TEST(ChannelTest, CarriesWhatOnlyMoves) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<std::unique_ptr<int>>(1);
     std::vector<std::unique_ptr<int>> items;
     items.reserve(5);
@@ -74,7 +74,7 @@ TEST(ChannelTest, CarriesWhatOnlyMoves) {
 }
 
 TEST(ChannelTest, WithoutABufferASendWaitsForAReceiver) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     EXPECT_TRUE(IsWouldBlock(sender.TrySend(1)));
     EXPECT_TRUE(IsWouldBlock(receiver.TryReceive().status()));
@@ -94,7 +94,7 @@ TEST(ChannelTest, WithoutABufferASendWaitsForAReceiver) {
 }
 
 TEST(ChannelTest, TheBufferHoldsSoMany) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(3);
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(sender.TrySend(i).ok());
     EXPECT_TRUE(IsWouldBlock(sender.TrySend(3)));
@@ -126,7 +126,7 @@ TEST(ChannelTest, WithoutLimitNobodyWaitsToSend) {
     }
   }
   EXPECT_EQ(receiver.statistics().capacity, kUnbounded);
-  RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
     sender.Close();
     while (auto item = co_await OrReturn(receiver.Receive())) {
       EXPECT_EQ(*item, std::to_string(received++));
@@ -137,7 +137,7 @@ TEST(ChannelTest, WithoutLimitNobodyWaitsToSend) {
 }
 
 TEST(ChannelTest, TasksAreServedInTheOrderInWhichTheyCame) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     std::vector<std::pair<int, int>> received;  // by whom, what
     for (int i = 0; i < 3; ++i) {
@@ -168,7 +168,7 @@ TEST(ChannelTest, TasksAreServedInTheOrderInWhichTheyCame) {
 }
 
 TEST(ChannelTest, ASendThatIsGivenUpLeavesTheItemWhereItWas) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<std::unique_ptr<int>>(0);
     auto item = std::make_unique<int>(7);
     // A time limit.
@@ -191,7 +191,7 @@ TEST(ChannelTest, ASendThatIsGivenUpLeavesTheItemWhereItWas) {
 }
 
 TEST(ChannelTest, AnLvalueIsCopied) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<std::string>(2);
     const std::string item = "an item that does not fit into the object";
     co_await OrReturn(sender.Send(item));
@@ -204,7 +204,7 @@ TEST(ChannelTest, AnLvalueIsCopied) {
 }
 
 TEST(ChannelTest, WhatIsInTheBufferIsReceivedBeforeTheEnd) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(4);
     EXPECT_TRUE(sender.TrySend(1).ok());
     EXPECT_TRUE(sender.TrySend(2).ok());
@@ -221,7 +221,7 @@ TEST(ChannelTest, WhatIsInTheBufferIsReceivedBeforeTheEnd) {
 }
 
 TEST(ChannelTest, TheLastSenderThatClosesEndsTheStream) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     Sender<int> clone = sender.Clone();
     bool ended = false;
@@ -249,7 +249,7 @@ TEST(ChannelTest, TheLastSenderThatClosesEndsTheStream) {
 }
 
 TEST(ChannelTest, TheLastReceiverThatClosesBreaksTheChannel) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<std::shared_ptr<int>>(1);
     std::optional<Receiver<std::shared_ptr<int>>> clone = receiver.Clone();
     auto item = std::make_shared<int>(1);
@@ -277,7 +277,7 @@ TEST(ChannelTest, TheLastReceiverThatClosesBreaksTheChannel) {
 }
 
 TEST(ChannelTest, ClosingAnEndWakesTheTasksThatWaitOnIt) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     Receiver<int> other_receiver = receiver.Clone();
     int closed = 0;
@@ -322,7 +322,7 @@ TEST(ChannelTest, ClosingAnEndWakesTheTasksThatWaitOnIt) {
 }
 
 TEST(ChannelTest, AnEndMayMoveOrGoWhileTasksWaitOnIt) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto channel = MakeChannel<int>(0);
     auto receiver =
         std::make_unique<Receiver<int>>(std::move(channel.receiver));
@@ -349,7 +349,7 @@ TEST(ChannelTest, AnEndMayMoveOrGoWhileTasksWaitOnIt) {
 }
 
 TEST(ChannelTest, AnEndMayCloseBeforeTheOperationBegins) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     // The legs begin in any order.
     auto close = [&, &s = sender, &r = receiver]() -> Task<void> {
@@ -384,7 +384,7 @@ TEST(ChannelTest, AClosedOrMovedFromEndIsClosed) {
 }
 
 TEST(ChannelTest, Statistics) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(2);
     Sender<int> second = sender.Clone();
     for (int i = 0; i < 5; ++i) {
@@ -418,7 +418,7 @@ TEST(ChannelTest, Statistics) {
 // An item that was received and one that was handed over but whose receiver is
 // being cancelled: both are somebody's.
 TEST(ChannelTest, AnItemThatWasHandedOverIsGiven) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(0);
     std::optional<int> got;
     auto task = group.Start("receiver", [&]() -> Task<absl::Status> {
@@ -442,7 +442,7 @@ TEST(ChannelTest, AnItemThatWasHandedOverIsGiven) {
 // pending cancellation, when an item is sent or taken by an await.
 TEST(ChannelTest, AnItemGoesPastTasksThatAreBeingCancelled) {
   for (size_t capacity : {size_t{0}, size_t{1}}) {
-    RunInManyOrders([capacity](TaskGroup& group) -> Task<absl::Status> {
+    RunGroupInManyOrders([capacity](TaskGroup& group) -> Task<absl::Status> {
       constexpr int kTasks = 3 * detail::Loop::kCancelChunk;
       auto [sender, receiver] = MakeChannel<int>(capacity);
       int received = 0;
@@ -523,7 +523,7 @@ TEST(ChannelTest, ItemsMayHoldEndsOfTheirOwnChannel) {
 }
 
 TEST(ChannelTest, OperationsThatAreReadyLetOthersRunNowAndThen) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(kUnbounded);
     bool other_ran = false;
     group.Start("other", [&]() -> Task<void> {
@@ -548,7 +548,7 @@ TEST(ChannelDeathTest, BelongsToTheThreadThatAwaitedIt) {
   EXPECT_DEATH(
       {
         auto channel = MakeChannel<int>(1);
-        RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+        RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
           co_return co_await channel.sender.Send(1);
         });
         std::thread([&] { (void)channel.receiver.TryReceive(); }).join();

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(ConditionTest, WaitGivesTheMutexUpAndTakesItBack) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     bool woken = false;
@@ -48,7 +48,7 @@ TEST(ConditionTest, WaitGivesTheMutexUpAndTakesItBack) {
 }
 
 TEST(ConditionTest, NotifiesInTheOrderInWhichTasksCame) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     std::vector<int> order;
@@ -74,7 +74,7 @@ TEST(ConditionTest, NotifiesInTheOrderInWhichTasksCame) {
 }
 
 TEST(ConditionTest, ANotificationIsNotKept) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     changed.NotifyAll();
@@ -85,7 +85,7 @@ TEST(ConditionTest, ANotificationIsNotKept) {
 }
 
 TEST(ConditionTest, WaitForLooksWithTheMutexLocked) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     int value = 0;
@@ -118,7 +118,7 @@ TEST(ConditionTest, WaitForLooksWithTheMutexLocked) {
 // A stopped wait destroys the task's locals, and what protects them must be
 // locked by then, however long others hold it.
 TEST(ConditionTest, ACancelledWaitTakesTheMutexBackFirst) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     bool seen_locked = false;
@@ -149,7 +149,7 @@ TEST(ConditionTest, ACancelledWaitTakesTheMutexBackFirst) {
 }
 
 TEST(ConditionTest, TheGuardHoldsTheMutexAfterATimeout) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     group.Start("busy", [&]() -> Task<void> {
@@ -170,7 +170,7 @@ TEST(ConditionTest, TheGuardHoldsTheMutexAfterATimeout) {
 // line for the mutex cancels it a second time.
 TEST(ConditionTest, AWaitMayBeCancelledTwiceWhileItTakesTheMutexBack) {
   for (const bool notified : {false, true}) {
-    RunInManyOrders([notified](TaskGroup& group) -> Task<absl::Status> {
+    RunGroupInManyOrders([notified](TaskGroup& group) -> Task<absl::Status> {
       Mutex mutex;
       Condition changed;
       CancelScope scope;
@@ -205,7 +205,7 @@ TEST(ConditionTest, AWaitMayBeCancelledTwiceWhileItTakesTheMutexBack) {
 }
 
 TEST(ConditionTest, ACancelledTaskPassesItsNotificationOn) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     std::vector<int> woken;
@@ -234,7 +234,7 @@ TEST(ConditionTest, ACancelledTaskPassesItsNotificationOn) {
 }
 
 TEST(ConditionTest, ATaskThatHasTheMutexBackKeepsItsNotification) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     std::vector<int> woken;
@@ -260,7 +260,7 @@ TEST(ConditionTest, ATaskThatHasTheMutexBackKeepsItsNotification) {
 // A cancellation too large for one go is on its way to a task that waits; the
 // mutex is free, so a notification would be all that it needs.
 TEST(ConditionTest, NotifiesPastTasksThatAreBeingCancelled) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Condition changed;
     int woken = 0;
@@ -302,7 +302,7 @@ TEST(ConditionTest, NotifiesPastTasksThatAreBeingCancelled) {
 TEST(ConditionTest, NothingHangsWhenTasksAreCancelledAtRandom) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     SCOPED_TRACE(seed);
-    RunInOrder(
+    RunGroupInOrder(
         [seed](TaskGroup& group) -> Task<absl::Status> {
           std::mt19937_64 random(seed);
           Mutex mutex;
@@ -363,7 +363,7 @@ TEST(ConditionTest, NothingHangsWhenTasksAreCancelledAtRandom) {
 }
 
 TEST(ConditionDeathTest, WaitNeedsTheMutex) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  Condition changed;
                  Mutex::Guard guard;
                  co_await changed.Wait(guard);
@@ -373,7 +373,7 @@ TEST(ConditionDeathTest, WaitNeedsTheMutex) {
 }
 
 TEST(ConditionDeathTest, OneMutexForEachCondition) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  Condition changed;
                  Mutex one;
                  Mutex two;
@@ -389,7 +389,7 @@ TEST(ConditionDeathTest, OneMutexForEachCondition) {
 }
 
 TEST(ConditionDeathTest, OutlivesItsWaiters) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  auto changed = std::make_unique<Condition>();
                  Mutex mutex;
                  group.Start("waiter", [&]() -> Task<void> {

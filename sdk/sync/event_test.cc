@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(EventTest, WaitersGoOnOnceItIsSet) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Event event;
     int woken = 0;
     for (int i = 0; i < 3; ++i) {
@@ -35,7 +35,7 @@ TEST(EventTest, WaitersGoOnOnceItIsSet) {
 }
 
 TEST(EventTest, WaitersGoOnInTheOrderInWhichTheyCame) {
-  RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
     Event event;
     std::vector<int> order;
     for (int i = 0; i < 4; ++i) {
@@ -57,7 +57,7 @@ TEST(EventTest, MayBeBuiltAndSetWhereNoLoopRuns) {
   event.Set();
   event.Set();
   for (int run = 0; run < 2; ++run) {
-    RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+    RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
       co_await event.Wait();
       co_return absl::OkStatus();
     });
@@ -65,7 +65,7 @@ TEST(EventTest, MayBeBuiltAndSetWhereNoLoopRuns) {
 }
 
 TEST(EventTest, WaitingForASetEventIsACheckpoint) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     Event event;
     event.Set();
     CancelScope scope;
@@ -76,7 +76,7 @@ TEST(EventTest, WaitingForASetEventIsACheckpoint) {
 }
 
 TEST(EventTest, MayBeSetByADestructorWhileItsTaskIsStopped) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Event event;
     struct SetsAtEnd {
       Event* event;
@@ -95,7 +95,7 @@ TEST(EventTest, MayBeSetByADestructorWhileItsTaskIsStopped) {
 }
 
 TEST(EventTest, MayGoRightAfterItIsSet) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto event = std::make_unique<Event>();
     bool woken = false;
     group.Start("waiter", [&]() -> Task<void> {
@@ -112,7 +112,7 @@ TEST(EventTest, MayGoRightAfterItIsSet) {
 }
 
 TEST(EventDeathTest, OutlivesItsWaiters) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  auto event = std::make_unique<Event>();
                  group.Start("waiter",
                              [&]() -> Task<void> { co_await event->Wait(); });
@@ -127,7 +127,7 @@ TEST(EventDeathTest, BelongsToTheThreadThatAwaitedIt) {
   EXPECT_DEATH(
       {
         Event event;
-        RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+        RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
           co_await MoveOnAfter(1s, event.Wait());
           co_return absl::OkStatus();
         });

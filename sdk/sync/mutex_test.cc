@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(MutexTest, OneTaskAtATime) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     int inside = 0;
     int done = 0;
@@ -39,7 +39,7 @@ TEST(MutexTest, OneTaskAtATime) {
 }
 
 TEST(MutexTest, UnlockingHandsItToTheNextInLine) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     std::vector<int> order;
     std::optional<Mutex::Guard> guard = co_await mutex.Lock();
@@ -65,7 +65,7 @@ TEST(MutexTest, UnlockingHandsItToTheNextInLine) {
 }
 
 TEST(MutexTest, TryLock) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     std::optional<Mutex::Guard> guard = mutex.TryLock();
     EXPECT_TRUE(guard.has_value());
@@ -93,7 +93,7 @@ TEST(MutexTest, MayBeUsedWhereNoLoopRuns) {
 }
 
 TEST(MutexTest, ATaskThatEndsOrIsStoppedLeavesNothingLocked) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     auto stopped = group.Start("stopped", [&]() -> Task<void> {
       Mutex::Guard guard = co_await mutex.Lock();
@@ -109,7 +109,7 @@ TEST(MutexTest, ATaskThatEndsOrIsStoppedLeavesNothingLocked) {
 }
 
 TEST(MutexTest, StatisticsNameTheOwner) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     EXPECT_EQ(mutex.statistics().owner, 0u);
     auto owner = group.Start("owner", [&]() -> Task<void> {
@@ -133,7 +133,7 @@ TEST(MutexTest, StatisticsNameTheOwner) {
 }
 
 TEST(MutexTest, GuardsMove) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     Mutex other;
     Mutex::Guard guard = co_await mutex.Lock();
@@ -160,7 +160,7 @@ TEST(MutexTest, GuardsMove) {
 }
 
 TEST(MutexTest, ATimeoutOnTheLockLeavesTheLine) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
     group.Start("owner", [&]() -> Task<void> {
       Mutex::Guard guard = co_await mutex.Lock();
@@ -178,14 +178,14 @@ TEST(MutexTest, ATimeoutOnTheLockLeavesTheLine) {
 
 TEST(MutexDeathTest, LockingTwiceInOneTask) {
   const char* says = "locks a mutex that it has locked already";
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  Mutex mutex;
                  Mutex::Guard guard = co_await mutex.Lock();
                  Mutex::Guard again = co_await mutex.Lock();
                  co_return absl::OkStatus();
                }),
                says);
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  Mutex mutex;
                  Mutex::Guard guard = co_await mutex.Lock();
                  EXPECT_FALSE(mutex.TryLock().has_value());
@@ -193,7 +193,7 @@ TEST(MutexDeathTest, LockingTwiceInOneTask) {
                }),
                says);
   // Also a lock that was handed over, and one taken inside a time limit.
-  EXPECT_DEATH(RunInOrder([](TaskGroup& group) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
                  Mutex mutex;
                  group.Start("first", [&]() -> Task<void> {
                    Mutex::Guard guard = co_await mutex.Lock();
@@ -208,7 +208,7 @@ TEST(MutexDeathTest, LockingTwiceInOneTask) {
 }
 
 TEST(MutexDeathTest, OutlivesItsGuards) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  auto mutex = std::make_unique<Mutex>();
                  Mutex::Guard guard = co_await mutex->Lock();
                  mutex.reset();

@@ -20,7 +20,7 @@ Task<absl::Status> UseFor(ResourceGuard& guard, Delay delay) {
 }
 
 TEST(ResourceGuardTest, TheSecondTaskIsToldAtOnce) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     ResourceGuard guard("receiving from this socket");
     group.Start("first", UseFor, std::ref(guard), 1s);
     co_await OthersWait();
@@ -38,7 +38,7 @@ TEST(ResourceGuardTest, TheSecondTaskIsToldAtOnce) {
 }
 
 TEST(ResourceGuardTest, AStoppedUseEnds) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     ResourceGuard guard;
     EXPECT_FALSE((co_await MoveOnAfter(1s, UseFor(guard, 5s))).has_value());
     EXPECT_FALSE(guard.in_use());

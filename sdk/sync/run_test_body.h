@@ -17,7 +17,7 @@ namespace braid {
 // Runs `body`, a callable that takes a TaskGroup& and returns a
 // Task<absl::Status>, with ready tasks in the order in which they became ready.
 template <typename Body>
-void RunInOrder(Body body, LoopOptions options = {}) {
+void RunGroupInOrder(Body body, LoopOptions options = {}) {
   VirtualTime time;
   const absl::Status status = Run(
       time,
@@ -28,11 +28,11 @@ void RunInOrder(Body body, LoopOptions options = {}) {
 
 // The same, and then in shuffled orders: for what may not depend on the order.
 template <typename Body>
-void RunInManyOrders(Body body) {
-  RunInOrder(body);
+void RunGroupInManyOrders(Body body) {
+  RunGroupInOrder(body);
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "shuffle_seed = " << seed);
-    RunInOrder(body, {.shuffle_seed = seed});
+    RunGroupInOrder(body, {.shuffle_seed = seed});
   }
 }
 

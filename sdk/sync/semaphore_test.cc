@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(SemaphoreTest, AtMostSoManyAtATime) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Semaphore semaphore(3);
     int inside = 0;
     int most = 0;
@@ -36,7 +36,7 @@ TEST(SemaphoreTest, AtMostSoManyAtATime) {
 }
 
 TEST(SemaphoreTest, APermitThatComesBackGoesToTheNextInLine) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Semaphore semaphore(1);
     std::vector<int> order;
     std::optional<Semaphore::Permit> permit = semaphore.TryAcquire();
@@ -62,7 +62,7 @@ TEST(SemaphoreTest, APermitThatComesBackGoesToTheNextInLine) {
 }
 
 TEST(SemaphoreTest, CountsWhatOneTaskProvidesAndAnotherUsesUp) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Semaphore ready(0);
     group.Start("provider", [&]() -> Task<void> {
       for (int i = 0; i < 5; ++i) {
@@ -83,7 +83,7 @@ TEST(SemaphoreTest, MayBeReleasedWhereNoLoopRuns) {
   semaphore.Release();
   EXPECT_EQ(semaphore.value(), 2u);
   EXPECT_EQ(semaphore.max_value(), 2u);
-  RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
     Semaphore::Permit one = co_await semaphore.Acquire();
     Semaphore::Permit two = co_await semaphore.Acquire();
     EXPECT_EQ(semaphore.value(), 0u);
@@ -93,7 +93,7 @@ TEST(SemaphoreTest, MayBeReleasedWhereNoLoopRuns) {
 }
 
 TEST(SemaphoreTest, PermitsMove) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     Semaphore semaphore(2);
     Semaphore::Permit first = co_await semaphore.Acquire();
     Semaphore::Permit moved = std::move(first);
@@ -109,7 +109,7 @@ TEST(SemaphoreTest, PermitsMove) {
 }
 
 TEST(SemaphoreTest, AStoppedTaskGivesItsPermitBack) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Semaphore semaphore(1);
     auto holder = group.Start("holder", [&]() -> Task<void> {
       Semaphore::Permit permit = co_await semaphore.Acquire();
@@ -129,7 +129,7 @@ TEST(SemaphoreDeathTest, IsNotReleasedAboveItsMaximum) {
 }
 
 TEST(SemaphoreDeathTest, OutlivesItsPermits) {
-  EXPECT_DEATH(RunInOrder([](TaskGroup&) -> Task<absl::Status> {
+  EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  auto semaphore = std::make_unique<Semaphore>(1);
                  Semaphore::Permit permit = co_await semaphore->Acquire();
                  semaphore.reset();

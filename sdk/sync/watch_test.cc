@@ -23,7 +23,7 @@ Task<void> Follow(Watch<int>::Reader reader, std::vector<int>& seen) {
 }
 
 TEST(WatchTest, ReadersGetTheLatestValueAndTheLastOne) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     std::optional<Watch<int>> watch(1);
     std::vector<int> seen;
     std::vector<int> also_seen;
@@ -50,7 +50,7 @@ TEST(WatchTest, ReadersGetTheLatestValueAndTheLastOne) {
 }
 
 TEST(WatchTest, AReaderOutlivesTheWatch) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     std::optional<Watch<int>> watch(1);
     Watch<int>::Reader late = watch->Subscribe();
     std::vector<int> seen;
@@ -72,7 +72,7 @@ TEST(WatchTest, MayBeSetWhereNoLoopRuns) {
   Watch<std::string> watch("one");
   watch.Set("two");
   EXPECT_EQ(watch.Get(), "two");
-  RunInOrder([&](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
     Watch<std::string>::Reader reader = watch.Subscribe();
     EXPECT_EQ(co_await reader.Next(), "two");
     EXPECT_FALSE(reader.changed());
@@ -81,7 +81,7 @@ TEST(WatchTest, MayBeSetWhereNoLoopRuns) {
 }
 
 TEST(WatchTest, CopiesOfAReaderFollowEachForItself) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     Watch<int> watch(1);
     Watch<int>::Reader one = watch.Subscribe();
     co_await one.Next();
@@ -98,7 +98,7 @@ TEST(WatchTest, CopiesOfAReaderFollowEachForItself) {
 }
 
 TEST(WatchTest, UpdateChangesInPlace) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     const std::vector<int> one = {1};
     const std::vector<int> two = {1, 2};
     Watch<std::vector<int>> watch(one);
@@ -114,7 +114,7 @@ TEST(WatchTest, UpdateChangesInPlace) {
 }
 
 TEST(WatchTest, AWaitThatWasHandedAValueAndAnotherOneGivesTheNewer) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Watch<int> watch(0);
     Watch<int>::Reader reader = watch.Subscribe();
     co_await reader.Next();
@@ -133,7 +133,7 @@ TEST(WatchTest, AWaitThatWasHandedAValueAndAnotherOneGivesTheNewer) {
 }
 
 TEST(WatchTest, ManyTasksMayWaitOnOneReader) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Watch<int> watch(0);
     Watch<int>::Reader reader = watch.Subscribe();
     co_await reader.Next();
@@ -153,7 +153,7 @@ TEST(WatchTest, ManyTasksMayWaitOnOneReader) {
 }
 
 TEST(WatchTest, WaitForLooksAtTheLatestFirst) {
-  RunInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Watch<int> watch(1);
     Watch<int>::Reader reader = watch.Subscribe();
     co_await reader.Next();
@@ -175,7 +175,7 @@ TEST(WatchTest, WaitForLooksAtTheLatestFirst) {
 }
 
 TEST(WatchTest, AStoppedWaitHasSeenNothing) {
-  RunInManyOrders([](TaskGroup&) -> Task<absl::Status> {
+  RunGroupInManyOrders([](TaskGroup&) -> Task<absl::Status> {
     Watch<int> watch(1);
     Watch<int>::Reader reader = watch.Subscribe();
     CancelScope scope;

@@ -3,11 +3,13 @@
 // For: tests of what holds an operation: it can be made to complete, to
 // withdraw when cancelled, to refuse, or to take its time.
 //
+//   Task<int> WaitAt(Gate* gate) { co_return co_await gate->Wait(); }
+//
 //   Gate gate(Gate::OnCancel::kRefuse);
-//   group.Start("waiter", [](Gate* gate) -> Task<void> { co_await gate->Wait();
-//   }, &gate);
+//   TaskHandle<int> waiter = group.Start("waiter", WaitAt, &gate);
 //   ...
 //   gate.Open(7);
+//   Outcome<int> outcome = co_await waiter.Join();  // 7
 //
 // Threads: the loop's.
 

@@ -5,11 +5,13 @@
 // assert exact times, and never sleep:
 //
 //   VirtualTime time;
-//   absl::Status status = Run(time, [&]() -> Task<absl::Status> {
+//   absl::Status status = braid::Run(time, [&]() -> Task<absl::Status> {
 //     co_await SleepFor(3s);
 //     EXPECT_EQ(time.elapsed(), 3s);
 //     ...
 //   });
+//
+// (Inside a TEST, plain Run would be GoogleTest's own.)
 //
 // Deadlock is a result: when every task waits for something that can't happen
 // any more, the program is cancelled and Run gives CANCELLED with the task tree

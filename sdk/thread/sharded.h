@@ -4,20 +4,23 @@
 // backend of its own; sockets with SO_REUSEPORT spread the load. Shards talk
 // through Portals and nothing else.
 //
+//   const auto make_backend = [] { return MakeBackend("asio"); };
 //   co_return co_await RunSharded(
-//       4, backend_factory, [&](Shard shard) -> Task<absl::Status> {
-//         UdpSocket socket =
-//             co_await OrReturn(UdpSocket::Bind(address, {.reuse_port =
-//             true}));
+//       4, make_backend, [&](Shard shard) -> Task<absl::Status> {
+//         UdpSocket socket = co_await OrReturn(
+//             UdpSocket::Bind(address, {.reuse_port = true}));
 //         ...
 //       });
 //
 // Completes when every shard has ended. The first error cancels the others and
 // is the result, the others by SuppressedErrors(). Cancelling it cancels every
 // shard and waits for their end; a graceful stop (StopRequested) around it
-// reaches every shard. The body is called once on each shard's thread, so what
-// it captures by reference is shared between threads; the call keeps it alive
-// until the last shard has ended.
+// reaches every shard. An exception that leaves a shard is rethrown here. The
+// body and `make_driver` are called once on each shard's thread, several at the
+// same time, so what they capture by reference is shared between threads; the
+// call keeps them alive until the last shard has ended. Fewer than one shard is
+// INVALID_ARGUMENT. The threads block all signals: a SignalStream belongs on
+// the loop that calls this.
 
 #ifndef BRAID_THREAD_SHARDED_H_
 #define BRAID_THREAD_SHARDED_H_
@@ -39,7 +42,8 @@ struct Shard {
   int count = 1;
 };
 
-// Makes the backend of one shard; called on the shard's thread.
+// Makes the backend of one shard; MakeBackend's result will do. Called on the
+// shard's thread.
 using DriverFactory =
     absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Driver>>() const>;
 
@@ -54,7 +58,7 @@ Task<absl::Status> RunShards(int count, DriverFactory make_driver,
 
 }  // namespace detail
 
-// `body(shard)` returns Task<absl::Status>.
+// `body(shard)` returns Task<absl::Status>; it is const when it is called.
 template <typename F>
 BRAID_CORO_WRAPPER Task<absl::Status> RunSharded(int count,
                                                  DriverFactory make_driver,

@@ -19,6 +19,9 @@ namespace {
 
 namespace pb = google::protobuf;
 
+// Of a request that is none.
+constexpr size_t kShown = 200;
+
 constexpr char kTypePrefix[] = "type.googleapis.com";
 
 // Any message on its way through typed code: what a message doesn't know it
@@ -40,7 +43,8 @@ absl::StatusOr<AnyMessage> FromJson(pb::util::TypeResolver& resolver,
     const std::string why =
         absl::StrReplaceAll(std::string(status.message()), {{"\n", " "}});
     return absl::InvalidArgumentError(absl::StrCat(
-        "'", json, "' is no JSON of ", type->full_name(), ": ", why));
+        "'", json.substr(0, kShown), json.size() > kShown ? "..." : "",
+        "' is no JSON of ", type->full_name(), ": ", why));
   }
   return message;
 }
@@ -73,7 +77,7 @@ rpc::MethodKind KindOf(const pb::MethodDescriptor* method) {
 Task<absl::Status> CallWithJson(
     rpc::Channel channel, const pb::MethodDescriptor* descriptor,
     std::vector<std::string> requests, rpc::CallOptions options,
-    std::function<void(std::string_view json)> on_reply) {
+    std::function<absl::Status(std::string_view json)> on_reply) {
   const std::unique_ptr<pb::util::TypeResolver> resolver(
       pb::util::NewTypeResolverForDescriptorPool(kTypePrefix,
                                                  descriptor->file()->pool()));
@@ -93,8 +97,7 @@ Task<absl::Status> CallWithJson(
   const auto tell = [&](const AnyMessage& reply) -> absl::Status {
     absl::StatusOr<std::string> json =
         ToJson(*resolver, descriptor->output_type(), reply);
-    if (json.ok()) on_reply(*json);
-    return json.status();
+    return json.ok() ? on_reply(*json) : json.status();
   };
   const auto receive_all = [&](auto& stream) -> Task<absl::Status> {
     while (std::optional<AnyMessage> reply =

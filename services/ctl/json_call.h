@@ -22,13 +22,13 @@
 namespace braid::ctl {
 
 // Calls `method` with `requests`: exactly one, unless the method takes a
-// stream. Gives each reply to `on_reply` as it comes, and at the end the call's
-// status; INVALID_ARGUMENT before it begins if a request is none. `method`
-// belongs to a pool that outlives the call.
+// stream. Gives each reply to `on_reply` as it comes, whose error ends the
+// call, and at the end the call's status; INVALID_ARGUMENT before it begins if
+// a request is none. `method` belongs to a pool that outlives the call.
 Task<absl::Status> CallWithJson(
     rpc::Channel channel, const google::protobuf::MethodDescriptor* method,
     std::vector<std::string> requests, rpc::CallOptions options,
-    std::function<void(std::string_view json)> on_reply);
+    std::function<absl::Status(std::string_view json)> on_reply);
 
 }  // namespace braid::ctl
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <iterator>
 #include <map>
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "braid/backend/make_backend.h"
 #include "braid/core/or_return.h"
@@ -28,6 +30,7 @@
 #include "braid/net/tcp.h"
 #include "braid/rpc/client.h"
 #include "braid/service/config.h"
+#include "google/protobuf/stubs/logging.h"
 #include "google/protobuf/util/time_util.h"
 #include "grpc/health/v1/health.braid.h"
 #include "services/ctl/flags.pb.h"
@@ -68,10 +71,18 @@ constexpr std::string_view kSummary =
     "  tasks                      the tree of a service's live tasks\n"
     "\n"
     "Exit codes: 0 it worked, 1 wrong flags or command, 2 no connection, 3 the "
-    "call failed, 4 not serving.";
+    "call failed or its outcome can't be written, 4 not serving.";
+
+// Longer trees of tasks are something else than what a service answers.
+constexpr size_t kLargestPage = 64 << 20;
 
 void Print(std::string_view text) { std::cout << text; }
 void PrintLine(std::string_view line) { std::cout << line << std::endl; }
+// Of what was printed.
+absl::Status Printed() {
+  if (std::cout.flush()) return absl::OkStatus();
+  return absl::DataLossError("standard output can't be written");
+}
 
 class Commands {
  public:
@@ -83,20 +94,24 @@ class Commands {
   // The exit code.
   Task<int> Run() {
     absl::Status status = co_await Dispatch();
+    if (status.ok()) status = Printed();
     if (usage_) {
       Complain(status);
       co_return kBadFlags;
     }
-    if (not_serving_) co_return kNotServing;
-    if (status.ok()) co_return kOk;
+    if (status.ok()) co_return not_serving_ ? kNotServing : kOk;
     Complain(status);
     co_return absl::IsUnavailable(status) ? kConnectFailed : kRpcFailed;
   }
 
  private:
+  // In one line, whatever a server has put into it.
   static void Complain(const absl::Status& status) {
-    const std::string text =
+    std::string text =
         status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    }
     std::fprintf(stderr, "braidctl: %s\n", text.c_str());
   }
 
@@ -131,11 +146,9 @@ class Commands {
       if (words_[1] == "top")
         co_return co_await FailAfter(timeout(), EchoTop());
     }
-    std::string line = "'";
-    for (const std::string& word : words_)
-      absl::StrAppend(&line, word == command ? "" : " ", word);
-    co_return Usage(line +
-                    "' is no command, or has too many or too few arguments");
+    co_return Usage(
+        absl::StrCat("'", absl::StrJoin(words_, " "),
+                     "' is no command, or has too many or too few arguments"));
   }
 
   Task<absl::Status> Health() {
@@ -213,8 +226,12 @@ class Commands {
     rpc::CallOptions options;
     if (!method->server_streaming())
       options = std::move(options).Timeout(timeout());
-    absl::Status status = co_await CallWithJson(channel_, method, requests,
-                                                std::move(options), PrintLine);
+    absl::Status status =
+        co_await CallWithJson(channel_, method, requests, std::move(options),
+                              [](std::string_view json) {
+                                PrintLine(json);
+                                return Printed();
+                              });
     co_return status;
   }
 
@@ -258,8 +275,11 @@ class Commands {
     std::optional<echo::v1::StatsReply> before;
     PrintLine(
         "  received/s     echoed/s    dropped/s     kernel/s         MB/s");
-    while (std::optional<echo::v1::StatsReply> now =
-               co_await OrReturn(updates.Receive())) {
+    co_await OrReturn(Printed());
+    // The first comes at once, from a server that is one.
+    for (std::optional<echo::v1::StatsReply> now =
+             co_await OrReturn(FailAfter(timeout(), updates.Receive()));
+         now.has_value(); now = co_await OrReturn(updates.Receive())) {
       if (before.has_value()) {
         const auto between =
             TimeUtil::DurationToNanoseconds(now->uptime() - before->uptime());
@@ -282,6 +302,7 @@ class Commands {
             rate(before->kernel_dropped_datagrams(),
                  now->kernel_dropped_datagrams()),
             rate(before->echoed_bytes(), now->echoed_bytes()) / 1e6));
+        co_await OrReturn(Printed());
       }
       before = std::move(now);
     }
@@ -310,8 +331,13 @@ class Commands {
         "GET /tasks HTTP/1.0\r\nHost: ", flags_.http(), "\r\n\r\n")));
     std::string answer;
     std::array<char, 4096> buffer;
-    while (const size_t size = co_await OrReturn(stream.Receive(buffer)))
+    while (const size_t size = co_await OrReturn(stream.Receive(buffer))) {
       answer.append(buffer.data(), size);
+      if (answer.size() > kLargestPage) {
+        co_return absl::ResourceExhaustedError(absl::StrCat(
+            flags_.http(), " sends more than ", kLargestPage, " bytes"));
+      }
+    }
     const size_t body = answer.find("\r\n\r\n");
     const std::string_view line =
         std::string_view(answer).substr(0, answer.find('\r'));
@@ -320,7 +346,17 @@ class Commands {
       co_return absl::UnknownError(
           absl::StrCat(flags_.http(), " answered: ", std::string(line)));
     }
-    Print(std::string_view(answer).substr(body + 4));
+    const std::string_view page = std::string_view(answer).substr(body + 4);
+    constexpr std::string_view kLength = "\r\nContent-Length: ";
+    if (const size_t length = answer.substr(0, body).find(kLength);
+        length != answer.npos &&
+        std::atoll(answer.c_str() + length + kLength.size()) !=
+            static_cast<int64_t>(page.size())) {
+      co_return absl::DataLossError(
+          absl::StrCat(flags_.http(), " broke off after ", page.size(),
+                       " bytes of the page"));
+    }
+    Print(page);
     co_return absl::OkStatus();
   }
 
@@ -344,10 +380,21 @@ int Main(int argc, char** argv) {
   if (!line.ok()) return bad(line.status());
   if (line->help) {
     Print(schema.Help("braidctl", kSummary));
-    return kOk;
+    return Printed().ok() ? kOk : kRpcFailed;
   }
   const absl::StatusOr<Flags> flags = service::MakeConfig<Flags>(schema, *line);
   if (!flags.ok()) return bad(flags.status());
+  if (flags->rpc().empty()) {
+    return bad(service::InvalidField("--rpc", "", "host:port"));
+  }
+  if (!SocketAddress::Parse(flags->http()).ok()) {
+    return bad(service::InvalidField(
+        "--http", flags->http(),
+        "an IP address and a port, such as 127.0.0.1:9100"));
+  }
+  // What a server sends may be wrong in many ways; what came of it is said
+  // here.
+  google::protobuf::SetLogHandler(nullptr);
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend();
   if (!backend.ok()) return bad(backend.status());
   int code = kRpcFailed;

@@ -42,9 +42,13 @@ Task<absl::StatusOr<typename Version::Response>> Ask(
       co_await OrReturn(stream.Receive());
   if (!response.has_value()) co_return NoAnswer();
   if (response->has_error_response()) {
-    co_return absl::Status(
-        static_cast<absl::StatusCode>(response->error_response().error_code()),
-        response->error_response().error_message());
+    const auto& error = response->error_response();
+    if (error.error_code() == 0) {
+      co_return absl::InternalError(
+          "the server answered with an error that is none");
+    }
+    co_return absl::Status(static_cast<absl::StatusCode>(error.error_code()),
+                           error.error_message());
   }
   co_return *std::move(response);
 }

@@ -15,17 +15,23 @@
 namespace braid::udp_echo {
 
 enum class DropReason {
-  kSourcePort,          // port 0, or of a service that may answer the answer
-  kOwnEndpoint,         // it says that it comes from one of this service's own
-                        // endpoints
-  kSourceAddress,       // unspecified, multicast, broadcast or reserved
-  kDestinationAddress,  // it was sent to a multicast or broadcast address
-  kRateLimited,         // its source prefix has used up its rate
-  kTableFull,   // too many prefixes at once, and those that share what is left
-                // have used it up
-  kTruncated,   // it is larger than the receive buffer; a part of it would be a
-                // modified reply
-  kSendFailed,  // the reply was refused by the kernel
+  // Port 0, or the port of a service that may answer the answer.
+  kSourcePort,
+  // It says that it comes from one of this service's own endpoints.
+  kOwnEndpoint,
+  // Unspecified, multicast, broadcast or reserved.
+  kSourceAddress,
+  // It was sent to a multicast or broadcast address.
+  kDestinationAddress,
+  // Its source prefix has used up its rate.
+  kRateLimited,
+  // Too many prefixes at once, and those that share what is left have used it
+  // up.
+  kTableFull,
+  // It is larger than the receive buffer; a part of it would be another reply.
+  kTruncated,
+  // The kernel refused the reply.
+  kSendFailed,
 };
 inline constexpr size_t kDropReasons = 8;
 

@@ -1,7 +1,9 @@
 #include "services/udp_echo/echo_service.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -23,6 +25,8 @@ using namespace std::chrono_literals;
 
 constexpr Duration kRefreshEvery = 1s;
 constexpr int kRefreshesPerFade = 60;
+// Over all shards: 1 GiB of tables.
+constexpr uint64_t kMostPrefixes = uint64_t{1} << 26;
 
 RateLimit LimitOf(const Config& config) {
   return {.rate = config.limits().rate(), .burst = config.limits().burst()};
@@ -59,6 +63,10 @@ Task<absl::Status> ServeSockets(EchoShard& shard,
 }  // namespace
 
 absl::Status Validate(const Config& config) {
+  if (config.listen().empty()) {
+    return service::InvalidField("listen", "",
+                                 "at least one IP address and port");
+  }
   std::map<std::string, bool> seen;
   for (const std::string& listen : config.listen()) {
     const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(listen);
@@ -71,6 +79,14 @@ absl::Status Validate(const Config& config) {
         !seen.emplace(address->ToString(), true).second) {
       return service::InvalidField("listen", listen, "given once");
     }
+  }
+  // Each shard has a table of its own.
+  const uint64_t most = kMostPrefixes / std::bit_ceil(config.shards());
+  if (config.limits().max_prefixes() > most) {
+    return service::InvalidField(
+        "limits.max_prefixes", absl::StrCat(config.limits().max_prefixes()),
+        absl::StrCat("at most ", most, " with ", config.shards(),
+                     " shards: all tables together may take 1 GiB"));
   }
   return absl::OkStatus();
 }
@@ -181,7 +197,11 @@ Task<absl::Status> EchoService::ServeOtherShard(int index) {
   for (const SocketAddress& address : addresses_)
     sockets.push_back(co_await OrReturn(Bind(address)));
   portal_->Post([this, index, portal = Portal::Current()] {
-    shards_[static_cast<size_t>(index)].portal = portal;
+    Shard& shard = shards_[static_cast<size_t>(index)];
+    shard.portal = portal;
+    // The limit may have changed since the shard was made.
+    portal.Post(
+        [echo = shard.echo.get(), limit = limit_] { echo->SetLimit(limit); });
     if (--others_waiting_ == 0) others_ready_->Set();
   });
   co_return co_await ServeShard(*shards_[static_cast<size_t>(index)].echo,
@@ -265,9 +285,9 @@ void EchoService::SetLimit(RateLimit limit) {
     EchoShard* echo = shard.echo.get();
     if (shard.portal.has_value()) {
       shard.portal->Post([echo, limit] { echo->SetLimit(limit); });
-    } else {
+    } else if (&shard == &shards_.front()) {
       echo->SetLimit(limit);
-    }
+    }  // Otherwise its thread has just begun, and is told when it is there.
   }
 }
 

@@ -58,7 +58,9 @@ class EchoService final : public service::Service {
  private:
   struct Shard {
     std::unique_ptr<EchoShard> echo;
-    std::optional<Portal> portal;  // of its loop, unless that is this one
+    // Of its loop; none for the first, which is on this one, and for others
+    // that are not there yet.
+    std::optional<Portal> portal;
   };
 
   absl::StatusOr<UdpSocket> Bind(const SocketAddress& address) const;

@@ -56,8 +56,8 @@ class EchoShard {
  public:
   struct Options {
     std::vector<uint16_t> own_ports;
-    std::vector<uint16_t>
-        loop_prone_ports;  // beyond those that every LoopGuard knows
+    // Beyond those that every LoopGuard knows.
+    std::vector<uint16_t> loop_prone_ports;
     RateLimit limit;
     size_t max_prefixes = 65536;
     size_t max_talkers = 256;

@@ -196,8 +196,8 @@ TEST(EchoShardTest, AnswersWhatIsQueuedBeforeItStops) {
     UdpSocket socket = co_await OrReturn(UdpSocket::Bind("127.0.0.1:0"));
     UdpSocket client =
         co_await OrReturn(UdpSocket::Connect(socket.local_address()));
-    constexpr int kQueued =
-        150;  // more than two batches, and less than the receive buffer takes
+    // More than two batches, and less than the receive buffer takes.
+    constexpr int kQueued = 150;
     for (int i = 0; i < kQueued; ++i)
       co_await OrReturn(client.Send(std::to_string(i)));
     metrics::Registry registry;

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <span>
 
 #include "braid/core/check.h"
 
 namespace braid::udp_echo {
 namespace {
+
+constexpr size_t kMostCounted = 65536;
 
 int64_t Nanoseconds(Time time) { return time.time_since_epoch().count(); }
 
@@ -88,13 +91,14 @@ RateLimiter::Verdict RateLimiter::Take(uint64_t prefix, Time time) {
 
 size_t RateLimiter::InUse(Time time) const {
   const int64_t now = Nanoseconds(time);
+  const size_t looked_at = std::min(rows_.size(), kMostCounted / kWays);
   size_t in_use = 0;
-  for (const Row& row : rows_) {
+  for (const Row& row : std::span(rows_).first(looked_at)) {
     in_use += static_cast<size_t>(std::ranges::count_if(
         row.entries,
         [now](const Entry& entry) { return entry.full_at > now; }));
   }
-  return in_use;
+  return in_use * (rows_.size() / looked_at);  // powers of two
 }
 
 }  // namespace braid::udp_echo

@@ -57,7 +57,10 @@ class RateLimiter {
   RateLimit limit() const { return limit_; }
 
   size_t capacity() const { return rows_.size() * kWays; }
-  // Prefixes whose buckets aren't full at `now`. Walks the table.
+  // Prefixes whose buckets aren't full at `now`. Counts a table of up to
+  // 65,536; of a larger one it counts so many places, and scales: prefixes are
+  // spread by chance, so that is right to about one in a hundred when it is
+  // worth knowing, and never walks hundreds of megabytes.
   size_t InUse(Time now) const;
 
  private:

@@ -123,9 +123,8 @@ TEST(RateLimiterTest, WhoHasAPlaceKeepsItsRateUnderAFlood) {
   int passed = 0;
   Time now = kStart;
   uint32_t spoofed = 1;
-  for (int tick = 0; tick < 1000;
-       ++tick, now +=
-               100ms) {  // 10 a second for 100 s, among 20,000 others a second
+  // 10 a second for 100 s, among 20,000 others a second.
+  for (int tick = 0; tick < 1000; ++tick, now += 100ms) {
     passed += PassesOf(limiter, PrefixOf(0), now, 1);
     for (int i = 0; i < 2000; ++i)
       limiter.Take(PrefixOf(spoofed++ & 0xfffff), now + 1ms);
@@ -149,6 +148,15 @@ TEST(RateLimiterTest, TheTableFillsEvenly) {
     }
     EXPECT_GT(limiter.InUse(kStart), i - i / 50);
   }
+}
+
+// Counting all of a table of 256 MiB every second took an idle service's loop
+// away for a twentieth of its time.
+TEST(RateLimiterTest, OfALargeTableASampleIsCounted) {
+  RateLimiter limiter({.rate = 1, .burst = 1}, 1 << 20, kKey);
+  EXPECT_EQ(limiter.InUse(kStart), 0u);
+  for (uint32_t i = 0; i < 300'000; ++i) limiter.Take(PrefixOf(i), kStart);
+  EXPECT_NEAR(static_cast<double>(limiter.InUse(kStart)), 300'000, 6'000);
 }
 
 TEST(RateLimiterTest, CapacityIsRoundedUp) {

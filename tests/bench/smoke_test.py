@@ -33,9 +33,6 @@ class SmokeTest(unittest.TestCase):
         checked = 0
         for bench in subjects.BENCHES.values():
             for subject in subjects.with_bench(bench):
-                # Braid's programs come when the SDK has what they need.
-                if subject.name.startswith("braid/") and not self.runner.has(subject):
-                    continue
                 with self.subTest(subject=subject.name, bench=bench.name):
                     try:
                         check(subject, bench)

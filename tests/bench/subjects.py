@@ -89,6 +89,8 @@ _GRPC = ("grpc_unary_64",)
 SUBJECTS = (
     Subject("braid/asio", "braid", _TASKS + ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64"),
             args=("--backend=asio",)),
+    Subject("braid/uring", "braid", _TASKS + ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64"),
+            args=("--backend=uring",)),
     Subject("braid/asio", "braid_grpc", _GRPC, args=("--backend=asio",)),
     Subject("floor", "floor", _CORE + ("parked_task_bytes",)),
     Subject("asio", "asio", _TASKS + ("udp_echo_64", "tcp_echo_64x64")),

@@ -1,5 +1,4 @@
-// The smallest program that shows Braid from outside: built by consumer_test
-// from a workspace of its own.
+// A small program on the SDK alone: what it tries is what hello_test looks for.
 
 #include <chrono>
 #include <cstdio>
@@ -29,7 +28,7 @@ braid::Task<absl::Status> Main() {
       });
   if (late.has_value()) co_return absl::InternalError("MoveOnAfter is wrong");
 
-  std::puts("consumer: ok");
+  std::puts("hello: ok");
   co_return absl::OkStatus();
 }
 

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""braidctl against a running service."""
+"""braidctl against a running service, and against what is none."""
 
+import concurrent.futures
 import json
 import pathlib
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -16,6 +18,39 @@ from harness import Service, run, wait_for  # noqa: E402
 ECHO = harness.built("services/udp_echo/udp_echo")
 CTL = harness.built("services/ctl/braidctl")
 CONTROL = "braid.echo.v1.EchoControl"
+
+
+class Impostor:
+    """Listens, and does `with_client(connection)` with whoever comes."""
+
+    def __init__(self, with_client):
+        self.with_client = with_client
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.clients = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        try:
+            while True:
+                client = self.listener.accept()[0]
+                self.clients.append(client)
+                try:
+                    self.with_client(client)
+                except OSError:
+                    pass
+        except OSError:
+            pass  # closed
+
+    def __enter__(self):
+        return "127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for client in self.clients:
+            client.close()
+        self.thread.join(5)
 
 
 class BraidctlTest(unittest.TestCase):
@@ -118,10 +153,110 @@ class BraidctlTest(unittest.TestCase):
 
     def test_wrong_use(self):
         for words in ((), ("dance",), ("health", "a", "b"), ("--no-such-flag", "health"), ("--timeout=soon", "health"),
-                      ("echo",), ("call",)):
+                      ("echo",), ("call",), ("echo", "echo"), ("--rpc=", "health"), ("--http=nowhere", "tasks")):
             result = self.ctl(*words, code=1)
             self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+        self.assertIn("'echo echo'", self.ctl("echo", "echo", code=1).stderr)
         self.assertIn("echo watch", self.ctl("--help").stdout)
+
+    def test_a_server_that_says_nothing(self):
+        with Impostor(lambda client: None) as address:
+            # `echo watch` waited for ever.
+            for words in (("health",), ("list",), ("call", "a.B/c"), ("echo", "stats"), ("echo", "watch"), ("tasks",)):
+                result = run(CTL, f"--rpc={address}", f"--http={address}", "--timeout=200ms", *words)
+                self.assertEqual(result.returncode, 3, (words, result.stderr))
+                self.assertIn("DEADLINE_EXCEEDED", result.stderr)
+
+    def test_a_server_that_speaks_something_else(self):
+        for noise in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b"\xff" * 70000, b"SSH-2.0-x\r\n"):
+            def answer(client, noise=noise):
+                client.sendall(noise)
+                client.close()
+            with Impostor(answer) as address:
+                for words in (("health",), ("call", "a.B/c"), ("echo", "watch")):
+                    result = run(CTL, f"--rpc={address}", "--timeout=5s", *words)
+                    self.assertEqual(result.returncode, 2, (noise[:10], words, result.stderr))
+                    self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+                result = run(CTL, f"--http={address}", "--timeout=5s", "tasks", errors="replace")
+                self.assertIn(result.returncode, (2, 3))
+
+    def test_a_page_that_breaks_off(self):
+        # What had come of it was printed, and all was well.
+        def answer(client):
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nmain")
+            client.close()
+        with Impostor(answer) as address:
+            result = run(CTL, f"--http={address}", "tasks")
+            self.assertEqual((result.returncode, result.stdout), (3, ""))
+            self.assertIn("after 4 bytes", result.stderr)
+
+    def test_a_page_without_end(self):
+        def answer(client):
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                client.sendall(bytes(1 << 20))
+        with Impostor(answer) as address:
+            result = run(CTL, f"--http={address}", "tasks")
+            self.assertEqual(result.returncode, 3)
+            self.assertIn("RESOURCE_EXHAUSTED", result.stderr)
+
+    def test_an_outcome_that_cannot_be_written(self):
+        # Lost, and the exit code said that it worked.
+        for words in (("list",), ("health",), ("tasks",), ("--help",), ("call", f"{CONTROL}/GetStats"),
+                      ("echo", "stats"), ("echo", "watch"), ("call", f"{CONTROL}/WatchStats")):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([CTL, self.rpc, self.http, *words], stdout=full, stderr=subprocess.DEVNULL,
+                                        timeout=30)
+            self.assertEqual(result.returncode, 3, words)
+
+    def test_a_server_that_describes_itself_wrongly(self):
+        import grpc
+
+        def field(number, content):
+            return bytes([number << 3 | 2, len(content)]) + content
+
+        def serve(call):
+            """A server whose reflection answers with `answers`, if that is what `call` is."""
+            return grpc.stream_stream_rpc_method_handler(
+                lambda requests, _: iter(answers)) if "ServerReflectionInfo" in call.method else None
+
+        class Handler(grpc.GenericRpcHandler):
+            def service(self, call):
+                return serve(call)
+
+        def files(*descriptors):
+            return field(4, b"".join(field(1, descriptor) for descriptor in descriptors))
+        itself = field(1, b"a.proto") + field(2, b"a") + field(3, b"a.proto")
+        wrong = field(1, b"a.proto") + field(2, b"a") + field(4, field(1, b"B") + field(2, field(1, b"1-2")))
+        answers = []
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers((Handler(),))
+        rpc = "--rpc=127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            for replies in ((),                                # none
+                            (field(7, b""),),                  # an error whose code is OK
+                            (field(7, b"\x08\xe7\x07"),),      # one whose code is 999
+                            (field(7, b"\x08\x05" + field(2, b"\x1b[31m\nno")),),
+                            (files(b"\xff\xff"),), (files(),), (files(itself),), (files(wrong),),
+                            (files(field(1, b"x") + field(3, b"y")),) * 2):
+                answers[:] = replies
+                result = run(CTL, rpc, "--timeout=2s", "describe", "a.B")
+                self.assertEqual(result.returncode, 3, (replies, result.stdout, result.stderr))
+                self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+                self.assertNotIn("\x1b", result.stderr)
+        finally:
+            server.stop(None).wait()
+
+    def test_requests_that_are_none(self):
+        for request in ("{", "null", "[]", '{"rate": 1e999}', '{"burst": -1}', '{"rate": 1, "rate": 2}', "\udcff",
+                        "[" * 100000, '{"a":' * 5000):
+            result = self.ctl("call", f"{CONTROL}/SetLimits", request, code=3, errors="replace")
+            self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+            self.assertLess(len(result.stderr), 1000)
+        self.ctl("call", f"{CONTROL}/SetLimits", "{}", "{}", code=3)
 
     def test_no_connection(self):
         with socket.socket() as probe:

@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 class LifeService final : public service::Service {
  public:
   LifeService(service::Context& context, LifeConfig config)
-      : context_(context), config_(std::move(config)) {}
+      : context_(context), config_(std::move(config)) {
+    if (config_.end() == "stops_when_made") context_.RequestStop("a test");
+  }
 
   Task<absl::Status> Serve(Ready<void> ready) override {
     const std::string& end = config_.end();

@@ -44,6 +44,12 @@ class Ends(unittest.TestCase):
             self.assertEqual(service.wait(), 1)
             self.assertIn("thrown by the service", service.log())
 
+    def test_asked_for_while_it_is_made(self):
+        # There was no task group yet to drain in: a null pointer.
+        with Service(BINARY, "--end=stops_when_made", ready=False) as service:
+            self.assertEqual(service.wait(), 0, service.log())
+            self.assertEqual(service.find("stopping")["reason"], "a test")
+
     def test_before_it_was_ready(self):
         with Service(BINARY, "--end=never_ready", ready=False) as service:
             service.wait_log("listening")

@@ -14,7 +14,13 @@
 
 gives #include "path/of/echo_control.braid.h", in which the service EchoControl
 is EchoControl::Service to be implemented and EchoControl::Client to be called
-with.
+with; the path is the one that other .proto files import it by. The messages,
+"path/of/echo_control.pb.h", come with it.
+
+What the .proto imports are `deps` of the proto_library: proto_library targets
+of any repository, and for google/protobuf/timestamp.proto and its like
+"@com_google_protobuf//:timestamp_proto". tests/consumer/weather is an example
+from outside.
 """
 
 def _outputs(ctx, import_path):

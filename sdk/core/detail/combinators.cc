@@ -63,7 +63,8 @@ void FirstOkBase::LegEnded(End end, const absl::Status& status,
                            const std::exception_ptr& exception) {
   switch (end) {
     case End::kValue:
-      succeeded_ = true;
+      // It ends in its own task.
+      if (winner_ == nullptr) winner_ = &Loop::Current().CurrentTask();
       set_.scope.Cancel(CancelCause::Source::kLegCompleted);
       break;
     case End::kFailed:
@@ -81,6 +82,9 @@ void FirstOkBase::LegEnded(End end, const absl::Status& status,
 }
 
 absl::Status FirstOkBase::TakeMerged() {
+  if (failures_.empty())
+    return absl::InvalidArgumentError(
+        "FirstOk was given nothing to run, so nothing could succeed");
   absl::Status first =
       failures_.Take();  // rethrows where an exception is among them
   if (failed_ == 1) return first;
@@ -96,7 +100,7 @@ absl::Status FirstOkBase::TakeMerged() {
 
 Link* FirstOkBase::Done(Link* link) {
   auto* self = static_cast<FirstOkBase*>(link);
-  const bool over = self->succeeded_ || !self->some_stopped_;
+  const bool over = self->winner_ != nullptr || !self->some_stopped_;
   if (over && self->set_.stopped_from_outside)
     self->set_.scope.MarkCaughtOutside();
   self->set_.scope.Leave();

@@ -124,6 +124,58 @@ void Loop::RunTask(TaskNode* task) {
   current_ = nullptr;
 }
 
+bool Loop::Abandon() {
+  abandoned_ = true;
+  cancels_pending_ = true;  // so that IsDue and due() ask
+  while (!finished_) {
+    const bool withdrew = WithdrawAll();
+    const bool ready = ready_head_ != nullptr;
+    const bool posted = inbox_.load(std::memory_order_relaxed) != nullptr;
+    while (ready_head_ != nullptr) {
+      TaskNode* task = ready_head_;
+      ready_head_ = task->next_ready;
+      if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
+      UnwindTask(task);
+    }
+    DrainInbox();
+    if (idle()) {
+      End();
+    } else if (!withdrew && !ready && !posted) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Loop::UnwindTask(TaskNode* task) {
+  ++stats_.switches;
+  current_ = task;
+  task->queued = false;
+  Link* link = task->innermost;
+  if (std::exchange(task->stopping, false)) link = Unwind(link);
+  // Boundaries do what they do; where a coroutine would go on, it is stopped.
+  while (link != nullptr) {
+    link = link->ops == nullptr ? Unwind(link) : link->ops->done(link);
+  }
+  current_ = nullptr;
+}
+
+bool Loop::WithdrawAll() {
+  std::vector<OperationBase*> parked;
+  for (Scope* scope = root_; scope != nullptr;) {
+    TaskNode* owner = scope->owner_;
+    if (owner != nullptr && scope == &owner->own && owner->parked != nullptr)
+      parked.push_back(std::exchange(owner->parked, nullptr));
+    scope = scope->first_child_ != nullptr ? scope->first_child_
+                                           : NextOutside(scope, root_);
+  }
+  for (OperationBase* operation : parked) {
+    // One that another took along is not parked any more.
+    if (operation->task() != nullptr) operation->Cancel();
+  }
+  return !parked.empty();
+}
+
 // What becomes ready while a batch runs waits for the next.
 void Loop::RunShuffled(int budget) {
   while (ready_head_ != nullptr && budget > 0) {
@@ -226,7 +278,7 @@ void Loop::ForgetScope(Scope* scope) {
     if (cancel.cursor == scope) cancel.cursor = NextOutside(scope, cancel.root);
     return cancel.root == scope || cancel.cursor == nullptr;
   });
-  cancels_pending_ = !pending_cancels_.empty();
+  cancels_pending_ = !pending_cancels_.empty() || abandoned_;
 }
 
 LoopStats Loop::stats() const {

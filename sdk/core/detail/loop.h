@@ -144,6 +144,12 @@ class Loop {
   }
   // Whether the root task has ended and so has all that the loop was to finish.
   bool finished() const { return finished_; }
+  // Ends the loop without running its tasks: parked operations are asked to
+  // withdraw, and frames are destroyed, innermost first. No coroutine is
+  // resumed or begun, clean-ups (Finally) included; destructors run, and
+  // nothing else. For a machine whose power goes. False: an operation did not
+  // withdraw, and its task is still there.
+  bool Abandon();
   Driver& driver() const { return driver_; }
   // Whether this is the thread it runs on, though not a task or a turn may be
   // running: a guest's application calls from its own handlers.
@@ -258,6 +264,10 @@ class Loop {
   // runs what they had handed in by then.
   void End();
   void RunTask(TaskNode* task);
+  // The same for a task that is not to run any more.
+  void UnwindTask(TaskNode* task);
+  // Asks every parked operation to withdraw. False: none is parked.
+  bool WithdrawAll();
   void RunShuffled(int budget);
   void DrainInbox();
   // Marks up to `limit` nodes; false if some are left (`cursor` then says
@@ -278,6 +288,7 @@ class Loop {
   int ready_left_ = kReadyInARow;
   bool away_ = false;
   bool finished_ = false;
+  bool abandoned_ = false;  // everything is due, shielded or not
   Time turn_time_{};
   FramePool frames_;
   TimerQueue timers_;

@@ -111,6 +111,7 @@ bool Scope::cancel_called() {
 }
 
 bool Scope::DueSlow() const {
+  if (loop_->abandoned_) return true;
   const uint32_t wave = loop_->cancel_wave_;
   const Scope* scope = this;
   bool due = false;

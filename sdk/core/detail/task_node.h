@@ -23,8 +23,8 @@ namespace braid {
 class TaskName {
  public:
   template <size_t N>
-  consteval TaskName(
-      const char (&literal)[N])  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  consteval TaskName(const char (&literal)[N])
       : data_(literal), size_(N - 1), owned_(false) {}
   template <typename S>
     requires std::same_as<S, std::string> || std::same_as<S, std::string_view>

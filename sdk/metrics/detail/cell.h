@@ -72,9 +72,10 @@ class ExemplarSlot {
 };
 
 struct alignas(kCacheLine) Cell {
-  std::atomic<uint64_t> whole = 0;  // a counter's whole increments
-  std::atomic<double> real =
-      0;  // a counter's other increments, a gauge's value, a histogram's sum
+  // A counter's whole increments.
+  std::atomic<uint64_t> whole = 0;
+  // A counter's other increments, a gauge's value, a histogram's sum.
+  std::atomic<double> real = 0;
   std::atomic<const void*> writer = nullptr;
 
   // Of a histogram. Upper bounds in ascending order, filled up with +Inf to a

@@ -150,7 +150,10 @@ void ServerCall::TaskEnded(absl::Status status) {
   const bool give_up = own.due();
   TaskNode::End();
   task_ended_ = true;
-  flow_.End(absl::CancelledError("the handler of the call has ended"));
+  // Made once: every call comes here.
+  static const auto& ended = *new absl::Status(
+      absl::CancelledError("the handler of the call has ended"));
+  flow_.End(ended);
   if (!flow_.writing()) {
     Finish();
   } else if (give_up) {

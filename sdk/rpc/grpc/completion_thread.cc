@@ -45,7 +45,13 @@ void CompletionThread::Run(Event* on_end) {
     } while (--left > 0 &&
              queue_->AsyncNext(&tag, &ok, gpr_time_0(GPR_CLOCK_MONOTONIC)) ==
                  grpc::CompletionQueue::GOT_EVENT);
-    if (newest != nullptr) inbox_.Put(newest, oldest);
+    if (newest != nullptr) {
+      inbox_.Put(newest, oldest);
+      // Where both threads share a core, the loop has its turn now: what it
+      // answers to the whole batch is then taken in one go, too, instead of
+      // waking this thread for each answer. On a core of its own it goes on.
+      std::this_thread::yield();
+    }
   }
   if (on_end != nullptr) {
     on_end->next_ = nullptr;

@@ -1,9 +1,14 @@
 // Servers over gRPC's generic asynchronous service: implements
 // detail/make_transport.h.
 //
+// Connections are taken by a task, not by gRPC: gRPC 1.51 stops listening for
+// good when accept fails for want of descriptors. What isn't an IP address (a
+// Unix socket) is left to it.
+//
 // A call is one object with two owners: gRPC, for each operation under way and
 // for word of the call's end; the loop, from the call's arrival to Finish. It
 // goes with the last of them, on whichever thread that is.
+#include <fcntl.h>
 #include <grpc/grpc.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/security/server_credentials.h>
@@ -19,11 +24,15 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/operation.h"
+#include "braid/core/sleep.h"
+#include "braid/core/task_group.h"
 #include "braid/core/timeout.h"
+#include "braid/net/tcp.h"
 #include "braid/rpc/detail/make_transport.h"
 #include "braid/rpc/grpc/completion_thread.h"
 #include "braid/rpc/grpc/convert.h"
@@ -41,6 +50,8 @@ using braid::detail::OperationBase;
 constexpr int kAsked = 64;
 // For answers that are on their way to clients that don't read, at the end.
 constexpr Duration kLinger = std::chrono::seconds(1);
+// After an error of a listener.
+constexpr Duration kAfterError = std::chrono::milliseconds(100);
 
 class GrpcServer;
 
@@ -144,6 +155,7 @@ class GrpcServer final : public ServerTransport {
 
   absl::StatusOr<std::vector<int>> Listen(CallAcceptor& acceptor) override;
   void Start() override;
+  Task<void> Accept() override;
   void StopAccepting() override;
   Task<void> Join() override;
 
@@ -205,6 +217,7 @@ class GrpcServer final : public ServerTransport {
   };
 
   std::shared_ptr<grpc::ServerCredentials> Credentials() const;
+  Task<void> AcceptFrom(TcpListener& listener);
   void OnEnd();
 
   const std::vector<std::string> listen_;
@@ -214,6 +227,9 @@ class GrpcServer final : public ServerTransport {
   const size_t max_calls_;
   CallAcceptor* acceptor_ = nullptr;
   grpc::AsyncGenericService service_;
+  std::vector<TcpListener> listeners_;
+  // Where their connections go.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::Server> server_;
   // Owned by `unstarted_`, then by `thread_`.
   grpc::ServerCompletionQueue* queue_ = nullptr;
@@ -401,6 +417,26 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
     return absl::InvalidArgumentError(
         "a server has no address to listen on; set ServerOptions::listen");
   }
+  std::vector<int> ports(listen_.size());
+  std::vector<TcpListener> listeners;
+  std::vector<size_t> left;  // to gRPC
+  for (size_t i = 0; i < listen_.size(); ++i) {
+    const absl::StatusOr<SocketAddress> address =
+        SocketAddress::Parse(listen_[i]);
+    if (!address.ok()) {
+      left.push_back(i);
+      continue;
+    }
+    absl::StatusOr<TcpListener> listener =
+        TcpListener::Bind(*address, {.reuse_port = reuse_port_});
+    if (!listener.ok()) {
+      return absl::UnavailableError(
+          absl::StrCat("can't listen on ", listen_[i], ": ",
+                       std::string(listener.status().message())));
+    }
+    ports[i] = listener->local_address().port();
+    listeners.push_back(*std::move(listener));
+  }
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, reuse_port_ ? 1 : 0);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
@@ -410,9 +446,13 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
   std::unique_ptr<grpc::ServerCompletionQueue> queue =
       builder.AddCompletionQueue();
   const std::shared_ptr<grpc::ServerCredentials> credentials = Credentials();
-  std::vector<int> ports(listen_.size());
-  for (size_t i = 0; i < listen_.size(); ++i) {
+  for (const size_t i : left) {
     builder.AddListeningPort(listen_[i], credentials, &ports[i]);
+  }
+  if (!listeners.empty()) {
+    connections_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        credentials);
   }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
@@ -424,14 +464,17 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
     // gRPC takes them in order, and says no more than which it has.
     size_t failed = 0;
     while (failed + 1 < ports.size() && ports[failed] != 0) ++failed;
+    const bool taken = ports[failed] != 0;
     return absl::UnavailableError(absl::StrCat(
         "can't listen on ", listen_[failed],
-        tls_.has_value()
+        taken ? ": the certificate or key can't be used"
+        : tls_.has_value()
             ? ": the address is in use or not this machine's, or the "
               "certificate or key can't be used"
             : ": it is in use, not an address of this machine, or not "
               "permitted"));
   }
+  listeners_ = std::move(listeners);
   for (size_t i = 0; i < listen_.size(); ++i) {
     if (listen_[i].starts_with("unix")) ports[i] = 0;
   }
@@ -446,11 +489,41 @@ void GrpcServer::Start() {
   for (int i = 0; i < kAsked; ++i) Ask();
 }
 
+Task<void> GrpcServer::Accept() {
+  (co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    for (TcpListener& listener : listeners_) {
+      group.Start("accept", [this, &listener]() -> Task<void> {
+        co_await AcceptFrom(listener);
+      });
+    }
+    co_return co_await group.Join();
+  })).IgnoreError();  // none of them fails
+}
+
+Task<void> GrpcServer::AcceptFrom(TcpListener& listener) {
+  for (;;) {
+    const absl::StatusOr<TcpStream> stream = co_await listener.Accept();
+    if (!stream.ok()) {
+      co_await SleepFor(kAfterError);
+      continue;
+    }
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters
+        connection;
+    connection.listener_fd = listener.native_handle();
+    // gRPC closes the descriptor it gets.
+    // lint: allow(io): there is no other way to give gRPC a connection
+    connection.fd = ::fcntl(stream->native_handle(), F_DUPFD_CLOEXEC, 0);
+    // Without one left, the client is told to come back by a closed connection.
+    if (connection.fd >= 0) connections_->HandleNewConnection(&connection);
+  }
+}
+
 void GrpcServer::StopAccepting() {
   {
     const std::lock_guard lock(asking_);
     if (std::exchange(stopping_, true)) return;
   }
+  listeners_.clear();
   if (thread_ == nullptr) return;
   // It closes listeners at once, and blocks until no connection has a call.
   // Then no call can come; those that clients gave up may still be handled.
