@@ -299,7 +299,7 @@ TEST(EchoShardTest, NothingIsAllocatedForADatagram) {
             co_return co_await shard.Serve(socket);
           });
           DatagramBuffer buffer;
-          size_t before = 0;
+          [[maybe_unused]] size_t before = 0;
           for (int i = 0; i < 2000; ++i) {
             if (i == 1000) before = allocations;
             co_await OrReturn(client.Send("x"));

@@ -79,9 +79,9 @@ bool Loop::Turn() {
     SpreadPending();
   spread_left_ = kCancelChunk;
   if (shuffle_ != nullptr) {
-    RunShuffled(kTurnBudget);
+    RunShuffled(options_.turn_budget);
   } else {
-    int budget = kTurnBudget;
+    int budget = options_.turn_budget;
     while (ready_head_ != nullptr && budget > 0 && spread_left_ > 0) {
       TaskNode* task = ready_head_;
       ready_head_ = task->next_ready;

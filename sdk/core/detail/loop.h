@@ -81,9 +81,11 @@ struct StopWaiter : IntrusiveListNode {
 struct LoopOptions {
   // Set: each batch of ready tasks is run in an order drawn from this seed, to
   // find code that relies on order.
-  std::optional<uint64_t> shuffle_seed;
+  std::optional<uint64_t> shuffle_seed = std::nullopt;
   // How long a clean-up may take if it doesn't say.
   Duration cleanup_limit = std::chrono::seconds(10);
+  // Tasks and ready operations between two looks at timers and I/O, at least 1.
+  int turn_budget = 256;
 };
 
 class Loop {
@@ -91,8 +93,8 @@ class Loop {
   // Operations that are ready at once, in a row, before a task goes to the back
   // of the queue.
   static constexpr int kReadyInARow = 64;
-  // Tasks and ready operations between two looks at timers and I/O.
-  static constexpr int kTurnBudget = 256;
+  // The standard budget of LoopOptions.
+  static constexpr int kTurnBudget = LoopOptions().turn_budget;
   // Timers that fire between two looks at I/O.
   static constexpr size_t kTimersPerTurn = 1024;
   // Nodes of the tree that one cancellation marks in one go. Where a turn has

@@ -502,7 +502,7 @@ Task<void> GrpcServer::Accept() {
 
 Task<void> GrpcServer::AcceptFrom(TcpListener& listener) {
   for (;;) {
-    const absl::StatusOr<TcpStream> stream = co_await listener.Accept();
+    absl::StatusOr<TcpStream> stream = co_await listener.Accept();
     if (!stream.ok()) {
       co_await SleepFor(kAfterError);
       continue;
@@ -515,6 +515,8 @@ Task<void> GrpcServer::AcceptFrom(TcpListener& listener) {
     connection.fd = ::fcntl(stream->native_handle(), F_DUPFD_CLOEXEC, 0);
     // Without one left, the client is told to come back by a closed connection.
     if (connection.fd >= 0) connections_->HandleNewConnection(&connection);
+    // Before the next: a burst of them takes one descriptor each, not two.
+    co_await stream->Close();
   }
 }
 

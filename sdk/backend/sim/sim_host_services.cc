@@ -1,0 +1,138 @@
+#include "braid/backend/sim/sim_host_services.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "braid/backend/signal_table.h"
+#include "braid/backend/sim/world.h"
+
+namespace braid::detail {
+namespace {
+
+// Of a question to a name server near by.
+constexpr Duration kLookupTime = std::chrono::milliseconds(1);
+
+// Those that tests may name (services(5)).
+constexpr std::pair<std::string_view, uint16_t> kServices[] = {
+    {"echo", 7},  {"ssh", 22},    {"domain", 53},
+    {"http", 80}, {"https", 443}, {"postgresql", 5432},
+};
+
+std::optional<uint16_t> PortOf(const std::string& service) {
+  if (service.empty()) return 0;
+  for (const auto& [name, port] : kServices) {
+    if (service == name) return port;
+  }
+  uint16_t port = 0;
+  const char* end = service.data() + service.size();
+  const auto [stop, error] = std::from_chars(service.data(), end, port);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return port;
+}
+
+Host::LookupResult Find(const World& world, const std::string& name,
+                        const std::string& service) {
+  const std::string what = "look up '" + name + "'";
+  const std::optional<uint16_t> port = PortOf(service);
+  if (!port.has_value()) {
+    return absl::InvalidArgumentError(what + " port '" + service +
+                                      "': there is no such service");
+  }
+  if (const auto address = SocketAddress::ParseHost(name, *port); address.ok())
+    return std::vector<SocketAddress>{*address};
+  if (name == "localhost") {
+    return std::vector<SocketAddress>{SocketAddress::LoopbackV6(*port),
+                                      SocketAddress::LoopbackV4(*port)};
+  }
+  const Machine* machine = world.FindByName(name);
+  if (machine == nullptr) {
+    return absl::NotFoundError(what +
+                               ": the simulation has no host of that name");
+  }
+  return std::vector<SocketAddress>{machine->v4().WithPort(*port),
+                                    machine->v6().WithPort(*port)};
+}
+
+uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
+
+}  // namespace
+
+Host::WallTime SimHostServices::WallNow() {
+  if (machine_ == nullptr) return {};
+  const World& world = machine_->world();
+  const Duration since_epoch =
+      std::chrono::seconds(world.options().start_of_wall_time) +
+      world.elapsed() + machine_->skew;
+  return WallTime(std::chrono::duration_cast<WallTime::duration>(since_epoch));
+}
+
+void SimHostServices::Randomize(std::span<std::byte> bytes) {
+  while (!bytes.empty()) {
+    const uint64_t number =
+        machine_ == nullptr ? 0 : machine_->entropy().Next();
+    const size_t count = std::min(bytes.size(), sizeof number);
+    std::memcpy(bytes.data(), &number, count);
+    bytes = bytes.subspan(count);
+  }
+}
+
+std::optional<std::string> SimHostServices::Environment(
+    const std::string& name) {
+  if (machine_ == nullptr) return std::nullopt;
+  const auto found = machine_->environment.find(name);
+  if (found == machine_->environment.end()) return std::nullopt;
+  return found->second;
+}
+
+void SimHostServices::Lookup(std::string name, std::string service,
+                             LookupDone done) {
+  if (machine_ == nullptr) return;
+  World& world = machine_->world();
+  world.events().Add(
+      world.now() + kLookupTime,
+      [weak = weak_from_this(), name = std::move(name),
+       service = std::move(service), done = std::move(done)]() mutable {
+        const std::shared_ptr<SimHostServices> self = weak.lock();
+        if (self == nullptr || self->machine_ == nullptr) return;
+        done(Find(self->machine_->world(), name, service));
+      });
+}
+
+absl::Status SimHostServices::Listen(SignalListener& listener,
+                                     std::span<const int> signals) {
+  if (absl::Status status = CheckSignals(signals); !status.ok()) return status;
+  uint64_t set = 0;
+  for (const int signal : signals) set |= Bit(signal);
+  listening_.push_back({&listener, set});
+  return absl::OkStatus();
+}
+
+void SimHostServices::StopListening(SignalListener& listener) noexcept {
+  std::erase_if(listening_, [&](const Listening& one) {
+    return one.listener == &listener;
+  });
+}
+
+void SimHostServices::Redeliver(std::span<const int> signals) noexcept {
+  for (const int signal : signals) {
+    const bool heard = std::ranges::any_of(
+        listening_,
+        [&](const Listening& one) { return (one.signals & Bit(signal)) != 0; });
+    if (!heard && machine_ != nullptr) machine_->Signal(signal);
+  }
+}
+
+bool SimHostServices::Deliver(int signal) {
+  bool heard = false;
+  for (const Listening& one : listening_) {
+    if ((one.signals & Bit(signal)) == 0) continue;
+    one.listener->OnSignal(signal);
+    heard = true;
+  }
+  return heard;
+}
+
+}  // namespace braid::detail

@@ -1,0 +1,61 @@
+// The system calls of sockets, made at once: what an operation comes down to
+// where nothing is gained by handing it to the kernel later.
+//
+// Each fills its operation in. False: it would block, and nothing has happened.
+
+#ifndef BRAID_BACKEND_URING_SOCKET_CALLS_H_
+#define BRAID_BACKEND_URING_SOCKET_CALLS_H_
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cstddef>
+#include <span>
+
+#include "braid/backend/io_operation.h"
+#include "braid/backend/posix_socket.h"
+
+namespace braid::detail {
+
+// For the batch calls, which take arrays of pointers to everything.
+class BatchScratch {
+ public:
+  // Datagrams sent or received by one system call.
+  static constexpr size_t kMaxBatch = 64;
+
+  // `drained`: there was less than there was room for.
+  bool Receive(int fd, bool wants_destination, const Descriptor& descriptor,
+               ReceiveBatchOperation& operation, bool& drained);
+  bool Send(int fd, bool wants_destination, const Descriptor& descriptor,
+            SendBatchOperation& operation);
+
+ private:
+  std::array<mmsghdr, kMaxBatch> messages_;
+  std::array<iovec, kMaxBatch> parts_;
+  std::array<DestinationControl, kMaxBatch> controls_;
+};
+
+bool CallReceiveFrom(int fd, bool wants_destination,
+                     const Descriptor& descriptor,
+                     ReceiveFromOperation& operation);
+bool CallSendTo(int fd, bool wants_destination, SendToOperation& operation);
+
+// The bytes that came, 0 at the end of the stream, or a negative errno.
+ssize_t CallReceive(int fd, std::span<std::byte> buffer);
+
+// The new descriptor, or a negative errno.
+int CallAccept(int fd, SocketAddress& peer);
+
+// Errors of accept that are about one connection, which is gone: the next one
+// may be there (accept(2)).
+bool AboutOneConnection(int error);
+
+// Whether a stream is of no use after this error: all but a passing lack of
+// memory.
+bool EndsConnection(int error);
+
+bool WouldBlock(int error);
+
+}  // namespace braid::detail
+
+#endif  // BRAID_BACKEND_URING_SOCKET_CALLS_H_
