@@ -12,9 +12,9 @@
 namespace braid {
 
 // "asio"; "uring", whose status says why where io_uring can't be used; "sim", a
-// simulation of one host (sim/sim_backend.h); or "auto", which is uring where it
-// can be used, and asio otherwise. Any other name is INVALID_ARGUMENT that lists
-// them.
+// simulation of one host (sim/sim_backend.h); or "auto", which is uring where
+// it can be used, and asio otherwise. Any other name is INVALID_ARGUMENT that
+// lists them.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(
     std::string_view name = "auto");
 

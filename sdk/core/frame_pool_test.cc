@@ -119,7 +119,7 @@ TEST(FramePool, KeepsNoMoreThanItsLimit) {
 // Random use: no block is given out twice, and the count is right.
 TEST(FramePool, NoBlockIsGivenOutTwice) {
   FramePool pool;
-  std::mt19937 random(7);  // lint: allow(random): seeded
+  std::mt19937 random(7);
   struct Held {
     uint32_t* words;
     size_t size;

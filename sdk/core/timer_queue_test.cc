@@ -196,7 +196,7 @@ class Model {
 TEST(TimerQueue, AgreesWithASortedList) {
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(seed);
-    std::mt19937 random(seed);  // lint: allow(random): seeded
+    std::mt19937 random(seed);
     auto below = [&](uint32_t n) { return static_cast<int>(random() % n); };
     const int distinct = 1 + below(200);
     const int timers_in_use = 1 + below(300);
