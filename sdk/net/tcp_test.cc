@@ -221,17 +221,20 @@ TEST(Tcp, ASendThatIsStoppedBeforeItBeganTearsNothing) {
           while (
               (co_await MoveOnAfter(20ms, ends.client.Send("x"))).has_value())
             ++filled;
+          // A kernel may make room late after all, by packing what it holds:
+          // then the send has happened, whole.
           CancelScope waiting;
+          bool happened = false;
           group.Start("sender", [&]() -> Task<void> {
-            EXPECT_FALSE(
-                (co_await waiting.Run(ends.client.Send("never"))).has_value());
+            happened =
+                (co_await waiting.Run(ends.client.Send("never"))).has_value();
           });
           co_await UntilWaiting("sender");
           waiting.Cancel();
           co_await OrReturn(group.Join());
           group.Start("receiver", [&]() -> Task<absl::Status> {
             EXPECT_EQ((co_await OrReturn(ReceiveAll(&ends.server))).size(),
-                      filled + 4);
+                      filled + (happened ? 5 : 0) + 4);
             co_return absl::OkStatus();
           });
           co_await OrReturn(ends.client.Send("sent"));
