@@ -44,7 +44,7 @@ TEST(RunMain, RefusesAWrongCommandLine) {
   EXPECT_EQ(unknown.code, 2);
   EXPECT_NE(unknown.printed.find("'epoll'"), std::string::npos)
       << unknown.printed;
-  EXPECT_NE(unknown.printed.find("asio, auto"), std::string::npos)
+  EXPECT_NE(unknown.printed.find("asio, uring, sim, auto"), std::string::npos)
       << unknown.printed;
   const Ended extra = RunWith({"--verbose"}, Succeed);
   EXPECT_EQ(extra.code, 2);
