@@ -43,8 +43,8 @@ TEST(RateLimiterTest, WhatIsRefusedCostsNothing) {
   RateLimiter limiter({.rate = 10, .burst = 1}, 64, kKey);
   int passed = 0;
   for (int ms = 0; ms < 10'000; ++ms)
-    passed +=
-        PassesOf(limiter, PrefixOf(1), kStart + Duration(ms * 1'000'000), 1);
+    passed += PassesOf(limiter, PrefixOf(1),
+                       kStart + std::chrono::milliseconds(ms), 1);
   EXPECT_EQ(passed, 100)
       << "who sends a hundred times too much still gets the rate";
 }
