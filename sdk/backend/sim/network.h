@@ -91,7 +91,8 @@ struct Fault {
   // For the way back, too.
   bool both_ways = false;
   std::optional<Transport> only = std::nullopt;
-  // Set: only packets for which it says true.
+  // Set: only packets for which it says true. It may be asked twice about one:
+  // when the packet is sent, and when it arrives.
   std::function<bool(const SimPacket&)> when = nullptr;
 
   // The probability of each. A loss of 1 is a cut: it takes what is on its way,

@@ -60,8 +60,8 @@ struct SimulationOptions {
   uint64_t seed = 1;
   // Of every pair of hosts, unless SetLink says otherwise.
   SimLink link = {};
-  // Keeps the trace; a fingerprint of it is kept in any case. When the text is
-  // longer, its oldest half is thrown away.
+  // Keeps the trace, of which the oldest half is thrown away when it gets too
+  // long. Without it, nor does the fingerprint know of packets; that is faster.
   bool trace = true;
   size_t max_trace_bytes = 64 << 20;
   // What the wall clocks show at first, in seconds since 1970.
