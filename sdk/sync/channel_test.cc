@@ -388,7 +388,7 @@ TEST(ChannelTest, Statistics) {
     auto [sender, receiver] = MakeChannel<int>(2);
     Sender<int> second = sender.Clone();
     for (int i = 0; i < 5; ++i) {
-      group.Start("sender", [&]() -> Task<absl::Status> {
+      group.Start("sender", [&, i]() -> Task<absl::Status> {
         co_return co_await sender.Send(i);
       });
     }
