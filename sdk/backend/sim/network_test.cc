@@ -14,6 +14,7 @@
 #include "braid/core/core.h"
 #include "braid/net/tcp.h"
 #include "braid/net/udp.h"
+#include "braid/testing/explore_seeds.h"
 
 namespace braid {
 namespace {
@@ -688,8 +689,7 @@ TEST(SimTcp, SegmentsFitTheLink) {
 }
 
 TEST(SimTcp, BytesArriveWhateverTheNetworkDoes) {
-  for (uint64_t seed = 1; seed <= 100; ++seed) {
-    SCOPED_TRACE(seed);
+  ExploreSeeds(100, [](uint64_t seed) {
     Two two({.seed = seed,
              .link = {.latency = 5ms,
                       .jitter = 5ms,
@@ -718,8 +718,7 @@ TEST(SimTcp, BytesArriveWhateverTheNetworkDoes) {
           EXPECT_EQ(co_await OrReturn(ReceiveAll(&stream)), there);
           co_return absl::OkStatus();
         });
-    if (testing::Test::HasFailure()) return;
-  }
+  });
 }
 
 TEST(SimTcp, APartitionThatHealsIsADelay) {

@@ -98,6 +98,11 @@ absl::StatusOr<std::unique_ptr<Ring>> Ring::Open(const UringOptions& options) {
     ring->ring_.ring_fd = -1;
     return CannotOpen(error);
   }
+  // It came with the second of them.
+  if ((ring->ring_.flags &
+       (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN)) != 0) {
+    ring->poll_first_ = IORING_RECVSEND_POLL_FIRST;
+  }
   return ring;
 }
 

@@ -45,6 +45,9 @@ class Ring {
             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 ||
            io_uring_cq_ready(&ring_) > 0;
   }
+  // For the ioprio of a send or receive that can't be done yet: so that it
+  // isn't tried before it waits. 0 before Linux 5.19.
+  uint16_t poll_first() const { return poll_first_; }
   // How often requests were handed over.
   uint64_t hand_overs() const { return hand_overs_; }
 
@@ -83,6 +86,7 @@ class Ring {
 
   io_uring ring_ = {};
   uint64_t hand_overs_ = 0;
+  uint16_t poll_first_ = 0;
   std::thread::id thread_;
 };
 

@@ -30,9 +30,6 @@ namespace {
 constexpr int kIn = static_cast<int>(IoDirection::kIn);
 constexpr int kOut = static_cast<int>(IoDirection::kOut);
 
-// Where the kernel doesn't say that it has something to do, a busy loop asks
-// this often.
-constexpr Duration kPollInterval = std::chrono::microseconds(50);
 // Datagrams that wait in the handle of their socket, at most; a few more come
 // before the kernel has heard of it.
 constexpr unsigned kMaxQueued = 96;
@@ -236,7 +233,7 @@ class UringBackend::UringDescriptor final : public Descriptor,
 
   // A datagram came from there.
   void Remember(const SocketAddress& source) {
-    if (!peer.empty()) return;
+    if (!peer.empty() || source.empty()) return;
     if (sources == nullptr) sources = std::make_unique<Sources>();
     sources->Add(source);
   }
@@ -289,15 +286,12 @@ void UringBackend::Run(Loop& loop) {
   ring_->Attach();
   running_ = true;
   ArmWakeUp();
-  Time last_look = loop.turn_time();
   for (;;) {
     const bool more = loop.Turn();
     if (loop.finished()) break;
     if (!more) {
       WaitUntil(loop.next_deadline());
-    } else if (ring_->has_requests() || ring_->has_news() ||
-               loop.turn_time() - last_look >= kPollInterval) {
-      last_look = loop.turn_time();
+    } else if (ring_->has_requests() || ring_->has_news()) {
       Look();
     }
   }
@@ -592,7 +586,7 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       io_uring_prep_recv(entry, fd, buffer.data(),
                          std::min(buffer.size(), kLargestTransfer), 0);
       // There was nothing a moment ago.
-      entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
+      entry->ioprio |= ring_->poll_first();
       break;
     }
     case IoCode::kSend: {
@@ -601,7 +595,7 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       entry = Begin(descriptor, which, Request::kOperation);
       io_uring_prep_send(entry, fd, rest.data(),
                          std::min(rest.size(), kLargestTransfer), MSG_NOSIGNAL);
-      if (send.done > 0) entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
+      if (send.done > 0) entry->ioprio |= ring_->poll_first();
       break;
     }
     case IoCode::kAccept:
@@ -627,7 +621,7 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       if (!UsesChunkRing()) return BeginPoll(descriptor, which);
       entry = Begin(descriptor, which, Request::kOperation);
       io_uring_prep_recv(entry, fd, nullptr, 0, 0);
-      entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
+      entry->ioprio |= ring_->poll_first();
       entry->flags |= IOSQE_BUFFER_SELECT;
       entry->buf_group = ChunkRing::kGroup;
       break;
