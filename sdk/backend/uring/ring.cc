@@ -18,6 +18,12 @@ namespace {
 
 // The least that a queue is made with where memory is short.
 constexpr unsigned kLeastSubmissions = 32;
+// The kernel gives the memory of a ring that was closed back some milliseconds
+// later: until then it counts against the limit of the same user.
+constexpr int kRetries = 20;
+constexpr Duration kRetryAfter = std::chrono::milliseconds(10);
+// How long a call that found no memory for its requests is let rest.
+constexpr Duration kBreath = std::chrono::milliseconds(1);
 
 // A kernel without them is from before 5.11.
 constexpr unsigned kNeeded =
@@ -51,6 +57,11 @@ absl::Status CannotOpen(int error) {
   }
 }
 
+void Pause(Duration time) {
+  const timespec request = {.tv_sec = 0, .tv_nsec = time.count()};
+  ::nanosleep(&request, nullptr);
+}
+
 // An errno.
 int Make(io_uring& ring, unsigned flags, unsigned submissions,
          unsigned completions) {
@@ -62,6 +73,18 @@ int Make(io_uring& ring, unsigned flags, unsigned submissions,
   if ((params.features & kNeeded) == kNeeded) return 0;
   io_uring_queue_exit(&ring);
   return ENOSYS;
+}
+
+// With shorter queues where memory is short. An errno.
+int MakeWhatFits(io_uring& ring, unsigned flags, const UringOptions& options) {
+  unsigned submissions = options.submissions;
+  unsigned completions = options.completions;
+  for (;;) {
+    const int error = Make(ring, flags, submissions, completions);
+    if (error != ENOMEM || submissions <= kLeastSubmissions) return error;
+    submissions /= 2;
+    completions = std::max(completions / 2, submissions);
+  }
 }
 
 }  // namespace
@@ -84,15 +107,14 @@ absl::StatusOr<std::unique_ptr<Ring>> Ring::Open(const UringOptions& options) {
 
   std::unique_ptr<Ring> ring(new Ring);
   int error = EINVAL;
+  unsigned mode = 0;
   for (size_t i = 0; i < modes.size() && error == EINVAL; ++i) {
-    unsigned submissions = options.submissions;
-    unsigned completions = options.completions;
-    error = Make(ring->ring_, modes[i], submissions, completions);
-    while (error == ENOMEM && submissions > kLeastSubmissions) {
-      submissions /= 2;
-      completions = std::max(completions / 2, submissions);
-      error = Make(ring->ring_, modes[i], submissions, completions);
-    }
+    mode = modes[i];
+    error = MakeWhatFits(ring->ring_, mode, options);
+  }
+  for (int i = 0; i < kRetries && error == ENOMEM; ++i) {
+    Pause(kRetryAfter);
+    error = MakeWhatFits(ring->ring_, mode, options);
   }
   if (error != 0) {
     ring->ring_.ring_fd = -1;
@@ -169,13 +191,11 @@ void Ring::Judge(int result) {
       return;
     case EAGAIN:
     case EBUSY:
-    case ENOMEM: {
+    case ENOMEM:
       // The kernel has no memory for requests, or wants its completions to be
       // read first. Whoever called tries again: not at once.
-      const timespec breath = {.tv_sec = 0, .tv_nsec = 1'000'000};
-      ::nanosleep(&breath, nullptr);
+      Pause(kBreath);
       return;
-    }
     default: {
       const std::string why = ErrnoStatus(-result, "io_uring_enter").ToString();
       CheckFailed(why.c_str(), std::source_location::current());

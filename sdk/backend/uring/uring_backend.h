@@ -40,8 +40,8 @@ namespace detail {
 
 // What tests take away: limits, and what older kernels don't have.
 struct UringOptions {
-  unsigned submissions = 1024;
-  unsigned completions = 4096;
+  unsigned submissions = 256;
+  unsigned completions = 2048;
   // For datagrams; a power of two.
   unsigned buffers = 256;
   bool deferred_work = true;      // Linux 6.1
