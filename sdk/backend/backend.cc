@@ -1,5 +1,7 @@
 #include "braid/backend/backend.h"
 
+#include <cerrno>
+
 #include "braid/backend/host.h"
 #include "braid/backend/io_operation.h"
 
@@ -15,6 +17,15 @@ Descriptor::~Descriptor() {
                 "a descriptor goes while an operation waits on it; this is a "
                 "bug in the backend");
   --backend_->descriptors_;
+}
+
+void Descriptor::RefuseWaiting() {
+  for (IoOperation*& place : waiting) {
+    IoOperation* operation = std::exchange(place, nullptr);
+    if (operation == nullptr) continue;
+    operation->error = EBADF;
+    operation->Complete();
+  }
 }
 
 void Descriptor::MarkReleased() {
@@ -79,6 +90,12 @@ bool IoOperation::Try() {
 }
 
 void IoOperation::Cancel() noexcept { descriptor_->backend().Cancel(*this); }
+
+void IoOperation::Withdraw() noexcept {
+  descriptor_->waiting[static_cast<int>(direction_)] = nullptr;
+  if (code_ == IoCode::kSend) static_cast<SendOperation*>(this)->LeaveRest();
+  Stop();
+}
 
 void CloseOperation::Suspend() { descriptor_->close_waiters_.PushBack(*this); }
 

@@ -119,6 +119,8 @@ class Descriptor {
 
   // For backends: the operation that waits, in each direction.
   std::array<IoOperation*, 2> waiting = {};
+  // For backends: no operation is to wait any more; those that do get EBADF.
+  void RefuseWaiting();
   // For backends: the system has it back.
   void MarkReleased();
 

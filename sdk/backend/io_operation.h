@@ -53,6 +53,9 @@ class IoOperation : public detail::OperationBase {
   // For backends, after Submit said false.
   using detail::OperationBase::Complete;
   using detail::OperationBase::Stop;
+  // Stops it where only its descriptor knows of it: it waits, and nothing is
+  // under way.
+  void Withdraw() noexcept;
 
   // An errno of what went wrong, 0 if it went well. EBADF: closed by this side.
   // EBUSY: another task is at it.
@@ -105,6 +108,11 @@ class SendOperation : public IoOperation {
  public:
   std::span<const std::byte> data;
   size_t done = 0;
+
+  // It ends here, perhaps half-way.
+  void LeaveRest() {
+    if (done > 0) descriptor().torn = data.size() - done;
+  }
 
  protected:
   SendOperation(Descriptor* descriptor, std::span<const std::byte> data)

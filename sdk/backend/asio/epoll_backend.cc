@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "braid/backend/errno_status.h"
+#include "braid/backend/socket_calls.h"
 
 namespace braid::detail {
 namespace {
@@ -21,34 +21,6 @@ constexpr int kOut = static_cast<int>(IoDirection::kOut);
 
 // Events taken per look.
 constexpr int kMaxEvents = 256;
-// Datagrams sent or received by one system call.
-constexpr size_t kMaxBatch = 64;
-
-bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
-
-// Errors of accept that are about one connection, which is gone: the next one
-// may be there (accept(2)).
-bool AboutOneConnection(int error) {
-  switch (error) {
-    case ECONNABORTED:
-    case ENETDOWN:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// Whether a stream is of no use after this error: all but a passing lack of
-// memory.
-bool EndsConnection(int error) { return error != ENOBUFS && error != ENOMEM; }
-
 // Lets `fd` end waits in the set, and nothing else. Every event is an edge:
 // nobody has to read it. An errno.
 int AddBare(int epoll, int fd) {
@@ -58,29 +30,12 @@ int AddBare(int epoll, int fd) {
   return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
-// Calls until it isn't interrupted.
-template <typename F>
-auto Retrying(F call) {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
-
 }  // namespace
 
-class EpollBackend::EpollDescriptor final : public Descriptor {
+class EpollBackend::EpollDescriptor final : public PosixDescriptor {
  public:
-  EpollDescriptor(Backend& backend, IoKind kind, UniqueFd descriptor,
-                  bool is_borrowed)
-      : Descriptor(backend, kind),
-        fd(std::move(descriptor)),
-        borrowed(is_borrowed) {}
-  ~EpollDescriptor() override {
-    if (borrowed) fd.release();
-  }
+  using PosixDescriptor::PosixDescriptor;
 
-  UniqueFd fd;
   // The events that epoll tells; 0 while it isn't in the set.
   uint32_t watched = 0;
   // Whether the call of that direction may succeed. Nothing is known about what
@@ -89,62 +44,16 @@ class EpollBackend::EpollDescriptor final : public Descriptor {
   // A read that got less than it asked for has emptied the socket, unless there
   // is more to tell than bytes.
   bool short_read_means_empty = false;
-  // Datagrams say where they were sent to.
-  bool wants_destination = false;
-  const bool borrowed;
 };
-
-// For the batch calls, which take arrays of pointers to everything. Shared by
-// all sockets: it is only in use during a call.
-struct EpollBackend::Scratch {
-  std::array<mmsghdr, kMaxBatch> messages;
-  std::array<iovec, kMaxBatch> parts;
-  std::array<DestinationControl, kMaxBatch> controls;
-};
-
-EpollBackend::EpollBackend(std::shared_ptr<Host> host)
-    : Backend(std::move(host)) {}
-EpollBackend::~EpollBackend() = default;
 
 absl::Status EpollBackend::Init() {
   epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.ok()) return ErrnoStatus(errno, "open an epoll set");
-  wake_ = UniqueFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  if (!wake_.ok()) return ErrnoStatus(errno, "open an eventfd");
-  if (const int error = AddBare(epoll_.get(), wake_.get()); error != 0)
+  if (absl::Status status = OpenWakeUp(EFD_NONBLOCK); !status.ok())
+    return status;
+  if (const int error = AddBare(epoll_.get(), wake_fd()); error != 0)
     return ErrnoStatus(error, "watch an eventfd");
   return absl::OkStatus();
-}
-
-Time EpollBackend::Now() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return Time(std::chrono::seconds(now.tv_sec) +
-              std::chrono::nanoseconds(now.tv_nsec));
-}
-
-// Every exchange is a read-modify-write, so what was handed over before a Wake
-// is seen after the StopWaiting, or the failed StartWaiting, that follows it.
-void EpollBackend::Wake() noexcept {
-  if (wake_state_.exchange(WakeState::kWoken, std::memory_order_acq_rel) !=
-      WakeState::kWaiting)
-    return;
-  const int saved = errno;  // this may be in a signal handler
-  const uint64_t one = 1;
-  // It can't fail but for 2^64 - 2 wake-ups that nobody read, and then there is
-  // an edge in store anyway.
-  [[maybe_unused]] const ssize_t written =
-      ::write(wake_.get(), &one, sizeof one);
-  errno = saved;
-}
-
-bool EpollBackend::StartWaiting() {
-  WakeState expected = WakeState::kRunning;
-  if (wake_state_.compare_exchange_strong(expected, WakeState::kWaiting,
-                                          std::memory_order_acq_rel))
-    return true;
-  StopWaiting();
-  return false;
 }
 
 void EpollBackend::ArmTimer(Time when) {
@@ -160,10 +69,6 @@ void EpollBackend::ArmTimer(Time when) {
   setting.it_value.tv_sec = since_boot / std::chrono::seconds(1);
   setting.it_value.tv_nsec = (since_boot % std::chrono::seconds(1)).count();
   ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &setting, nullptr);
-}
-
-void EpollBackend::StopWaiting() {
-  wake_state_.exchange(WakeState::kRunning, std::memory_order_acq_rel);
 }
 
 void EpollBackend::Poll(Time deadline) {
@@ -273,45 +178,6 @@ IoHandle EpollBackend::MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed) {
   return IoHandle(descriptor);
 }
 
-absl::StatusOr<IoHandle> EpollBackend::Open(const SocketRequest& request) {
-  absl::StatusOr<UniqueFd> fd = OpenSocket(request);
-  if (!fd.ok()) return fd.status();
-  const int number = fd->get();
-  IoHandle handle =
-      MakeDescriptor(*std::move(fd), request.kind, /*borrowed=*/false);
-  auto& descriptor = static_cast<EpollDescriptor&>(*handle.get());
-  const bool connected = request.kind == IoKind::kUdp && !request.peer.empty();
-  if (connected) descriptor.peer = request.peer;
-  if (connected || !request.bind.empty())
-    descriptor.local = LocalAddressOf(number);
-  descriptor.wants_destination = request.kind == IoKind::kUdp &&
-                                 WantsDestination(number, descriptor.local);
-  return handle;
-}
-
-absl::StatusOr<IoHandle> EpollBackend::Adopt(int fd, IoKind kind) {
-  if (absl::Status status = PrepareAdopted(fd, kind); !status.ok())
-    return status;
-  IoHandle handle =
-      MakeDescriptor(UniqueFd(fd), kind, kind == IoKind::kPollable);
-  if (kind != IoKind::kPollable) {
-    auto& descriptor = static_cast<EpollDescriptor&>(*handle.get());
-    descriptor.local = LocalAddressOf(fd);
-    descriptor.peer = PeerAddressOf(fd);
-    descriptor.wants_destination =
-        kind == IoKind::kUdp && WantsDestination(fd, descriptor.local);
-  }
-  return handle;
-}
-
-int EpollBackend::NativeHandle(const Descriptor& descriptor) const {
-  return static_cast<const EpollDescriptor&>(descriptor).fd.get();
-}
-
-SocketInfo EpollBackend::Inspect(const Descriptor& descriptor) const {
-  return InspectSocket(NativeHandle(descriptor));
-}
-
 bool EpollBackend::Submit(IoOperation& operation) {
   auto& descriptor = static_cast<EpollDescriptor&>(operation.descriptor());
   const int which = static_cast<int>(operation.direction());
@@ -332,33 +198,18 @@ bool EpollBackend::Submit(IoOperation& operation) {
 }
 
 void EpollBackend::Cancel(IoOperation& operation) noexcept {
-  Descriptor& descriptor = operation.descriptor();
-  descriptor.waiting[static_cast<int>(operation.direction())] = nullptr;
-  if (operation.code() == IoCode::kSend) {
-    const auto& send = static_cast<const SendOperation&>(operation);
-    if (send.done > 0) descriptor.torn = send.data.size() - send.done;
-  }
-  operation.Stop();
+  operation.Withdraw();
 }
 
 void EpollBackend::Release(Descriptor& released) noexcept {
   auto& descriptor = static_cast<EpollDescriptor&>(released);
   descriptor.closed = true;
-  for (IoOperation*& waiting : descriptor.waiting) {
-    IoOperation* operation = std::exchange(waiting, nullptr);
-    if (operation == nullptr) continue;
-    operation->error = EBADF;
-    operation->Complete();
-  }
+  descriptor.RefuseWaiting();
   // Closing takes it out of the set only if no other process or number refers
   // to the same open file.
   if (descriptor.watched != 0)
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor.fd.get(), nullptr);
-  if (descriptor.borrowed) {
-    descriptor.fd.release();
-  } else {
-    descriptor.fd.Reset();
-  }
+  descriptor.CloseFd();
   descriptor.MarkReleased();
 }
 
@@ -405,16 +256,15 @@ bool EpollBackend::Perform(EpollDescriptor& descriptor,
 bool EpollBackend::ReceiveInto(EpollDescriptor& descriptor,
                                std::span<std::byte> buffer, size_t& size,
                                int& error) {
-  const ssize_t got = Retrying([&] {
-    return ::recv(descriptor.fd.get(), buffer.data(), buffer.size(), 0);
-  });
+  const ssize_t got = CallReceive(descriptor.fd.get(), buffer);
   if (got < 0) {
-    if (WouldBlock(errno)) {
+    error = static_cast<int>(-got);
+    if (WouldBlock(error)) {
+      error = 0;
       descriptor.ready[kIn] = false;
       return false;
     }
-    error = errno;
-    if (EndsConnection(errno)) descriptor.broken = errno;
+    if (EndsConnection(error)) descriptor.broken = error;
     return true;
   }
   // The kernel tells an error once, and the end of the stream from then on.
@@ -451,18 +301,17 @@ bool EpollBackend::Send(EpollDescriptor& descriptor, SendOperation& operation) {
     operation.error = descriptor.broken;
     return true;
   }
-  const auto rest = operation.data.subspan(operation.done);
-  const ssize_t sent = Retrying([&] {
-    return ::send(descriptor.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
-  });
+  const ssize_t sent =
+      CallSend(descriptor.fd.get(), operation.data.subspan(operation.done));
   if (sent < 0) {
-    if (WouldBlock(errno)) {
+    const int error = static_cast<int>(-sent);
+    if (WouldBlock(error)) {
       descriptor.ready[kOut] = false;
       return false;
     }
-    operation.error = errno;
-    if (EndsConnection(errno)) descriptor.broken = errno;
-    if (operation.done > 0) descriptor.torn = rest.size();
+    operation.error = error;
+    if (EndsConnection(error)) descriptor.broken = error;
+    operation.LeaveRest();
     return true;
   }
   operation.done += static_cast<size_t>(sent);
@@ -473,199 +322,54 @@ bool EpollBackend::Send(EpollDescriptor& descriptor, SendOperation& operation) {
 
 bool EpollBackend::ReceiveFrom(EpollDescriptor& descriptor,
                                ReceiveFromOperation& operation) {
-  Datagram& datagram = operation.datagram;
-  ssize_t size = 0;
-  const int fd = descriptor.fd.get();
-  std::byte* data = datagram.data.data();
-  // With MSG_TRUNC, the result is the length on the wire.
-  if (descriptor.wants_destination) {
-    iovec part = {data, datagram.data.size()};
-    DestinationControl control;
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_name = datagram.peer.raw();
-    message.msg_namelen = SocketAddress::kCapacity;
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    size = Retrying([&] { return ::recvmsg(fd, &message, MSG_TRUNC); });
-    if (size >= 0) datagram.local = DestinationOf(message, descriptor.local);
-  } else if (!descriptor.peer.empty()) {
-    size = Retrying(
-        [&] { return ::recv(fd, data, datagram.data.size(), MSG_TRUNC); });
-    datagram.peer = descriptor.peer;
-    datagram.local = descriptor.local;
-  } else {
-    socklen_t name_size = SocketAddress::kCapacity;
-    size = Retrying([&] {
-      return ::recvfrom(fd, data, datagram.data.size(), MSG_TRUNC,
-                        datagram.peer.raw(), &name_size);
-    });
-    datagram.local = descriptor.local;
-  }
-  if (size < 0) {
-    if (WouldBlock(errno)) {
-      descriptor.ready[kIn] = false;
-      return false;
-    }
-    operation.error = errno;
-    return true;
-  }
-  datagram.size = static_cast<size_t>(size);
-  if (datagram.size < datagram.data.size())
-    datagram.data = datagram.data.first(datagram.size);
-  return true;
+  descriptor.ready[kIn] = CallReceiveFrom(
+      descriptor.fd.get(), descriptor.wants_destination, descriptor, operation);
+  return descriptor.ready[kIn];
 }
 
 bool EpollBackend::SendTo(EpollDescriptor& descriptor,
                           SendToOperation& operation) {
-  const int fd = descriptor.fd.get();
-  const std::byte* data = operation.data.data();
-  const size_t size = operation.data.size();
-  ssize_t sent = 0;
-  if (operation.peer.empty()) {
-    sent = Retrying([&] { return ::send(fd, data, size, MSG_NOSIGNAL); });
-  } else if (descriptor.wants_destination && !operation.local.empty()) {
-    iovec part = {const_cast<std::byte*>(data), size};
-    DestinationControl control;
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_name = operation.peer.raw();
-    message.msg_namelen = operation.peer.size();
-    SetSource(message, control, operation.local);
-    sent = Retrying([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
-  } else {
-    sent = Retrying([&] {
-      return ::sendto(fd, data, size, MSG_NOSIGNAL, operation.peer.raw(),
-                      operation.peer.size());
-    });
-  }
-  if (sent >= 0) return true;
-  if (WouldBlock(errno)) {
-    descriptor.ready[kOut] = false;
-    return false;
-  }
-  operation.error = errno;
-  return true;
+  descriptor.ready[kOut] =
+      CallSendTo(descriptor.fd.get(), descriptor.wants_destination, operation);
+  return descriptor.ready[kOut];
 }
 
 bool EpollBackend::ReceiveBatch(EpollDescriptor& descriptor,
                                 ReceiveBatchOperation& operation) {
-  if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>();
+  if (scratch_ == nullptr) scratch_ = std::make_unique<BatchScratch>();
   if (!descriptor.slab->available()) return false;
-  std::unique_ptr<DatagramBlock> taken = descriptor.slab->Take();
-  DatagramBlock& block = *taken;
-  const size_t limit = std::min(block.datagrams.size(), kMaxBatch);
-  for (size_t i = 0; i < limit; ++i) {
-    Datagram& datagram = block.datagrams[i];
-    const std::span<std::byte> room = block.Room(i);
-    scratch_->parts[i] = {room.data(), room.size()};
-    msghdr& header = scratch_->messages[i].msg_hdr;
-    header.msg_name = datagram.peer.raw();
-    header.msg_namelen = SocketAddress::kCapacity;
-    header.msg_iov = &scratch_->parts[i];
-    header.msg_iovlen = 1;
-    header.msg_control =
-        descriptor.wants_destination ? &scratch_->controls[i] : nullptr;
-    header.msg_controllen =
-        descriptor.wants_destination ? sizeof(DestinationControl) : 0;
-  }
-  const int received = Retrying([&] {
-    return ::recvmmsg(descriptor.fd.get(), scratch_->messages.data(),
-                      static_cast<unsigned>(limit), MSG_TRUNC, nullptr);
-  });
-  if (received < 0) {
-    descriptor.slab->Return(std::move(taken));
-    if (WouldBlock(errno)) {
-      descriptor.ready[kIn] = false;
-      return false;
-    }
-    operation.error = errno;
-    return true;
-  }
-  block.received = static_cast<size_t>(received);
-  for (size_t i = 0; i < block.received; ++i) {
-    Datagram& datagram = block.datagrams[i];
-    const mmsghdr& message = scratch_->messages[i];
-    const std::span<std::byte> room = block.Room(i);
-    datagram.size = message.msg_len;
-    datagram.data = room.first(std::min<size_t>(message.msg_len, room.size()));
-    if (descriptor.wants_destination) {
-      datagram.local = DestinationOf(message.msg_hdr, descriptor.local);
-    } else {
-      datagram.local = descriptor.local;
-    }
-    if (message.msg_hdr.msg_namelen == 0) datagram.peer = descriptor.peer;
-  }
+  bool drained = false;
+  const bool done =
+      scratch_->Receive(descriptor.fd.get(), descriptor.wants_destination,
+                        descriptor, operation, drained);
   // It stops early only when there is no more, or on an error that the next
   // call tells, of which there is an edge.
-  if (block.received < limit) descriptor.ready[kIn] = false;
-  operation.block = std::move(taken);
-  return true;
+  descriptor.ready[kIn] = done && !drained;
+  return done;
 }
 
 bool EpollBackend::SendBatch(EpollDescriptor& descriptor,
                              SendBatchOperation& operation) {
-  if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>();
-  while (operation.sent < operation.datagrams.size()) {
-    const size_t count =
-        std::min(operation.datagrams.size() - operation.sent, kMaxBatch);
-    for (size_t i = 0; i < count; ++i) {
-      const Datagram& datagram = operation.datagrams[operation.sent + i];
-      scratch_->parts[i] = {datagram.data.data(), datagram.data.size()};
-      msghdr& header = scratch_->messages[i].msg_hdr;
-      const bool connected = datagram.peer.empty() || !descriptor.peer.empty();
-      header.msg_name =
-          connected ? nullptr : const_cast<sockaddr*>(datagram.peer.raw());
-      header.msg_namelen = connected ? 0 : datagram.peer.size();
-      header.msg_iov = &scratch_->parts[i];
-      header.msg_iovlen = 1;
-      header.msg_control = nullptr;
-      header.msg_controllen = 0;
-      header.msg_flags = 0;
-      if (descriptor.wants_destination && !datagram.local.empty()) {
-        SetSource(header, scratch_->controls[i], datagram.local);
-      }
-    }
-    const int sent = Retrying([&] {
-      return ::sendmmsg(descriptor.fd.get(), scratch_->messages.data(),
-                        static_cast<unsigned>(count), MSG_NOSIGNAL);
-    });
-    if (sent < 0) {
-      if (operation.sent > 0) return true;  // the next call tells
-      if (WouldBlock(errno)) {
-        descriptor.ready[kOut] = false;
-        return false;
-      }
-      operation.error = errno;
-      return true;
-    }
-    operation.sent += static_cast<size_t>(sent);
-    if (static_cast<size_t>(sent) < count) return true;
-  }
-  return true;
+  if (scratch_ == nullptr) scratch_ = std::make_unique<BatchScratch>();
+  descriptor.ready[kOut] = scratch_->Send(
+      descriptor.fd.get(), descriptor.wants_destination, descriptor, operation);
+  return descriptor.ready[kOut];
 }
 
 bool EpollBackend::Accept(EpollDescriptor& descriptor,
                           AcceptOperation& operation) {
   SocketAddress peer;
-  UniqueFd fd;
-  for (;;) {
-    socklen_t size = SocketAddress::kCapacity;
-    fd = UniqueFd(::accept4(descriptor.fd.get(), peer.raw(), &size,
-                            SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (fd.ok()) break;
-    if (errno == EINTR || AboutOneConnection(errno)) continue;
-    if (WouldBlock(errno)) {
+  const int accepted = CallAccept(descriptor.fd.get(), peer);
+  if (accepted < 0) {
+    if (WouldBlock(-accepted)) {
       descriptor.ready[kIn] = false;
       return false;
     }
-    operation.error = errno;
+    operation.error = -accepted;
     return true;
   }
-  operation.accepted =
-      MakeDescriptor(std::move(fd), IoKind::kTcpStream, /*borrowed=*/false);
+  operation.accepted = MakeDescriptor(UniqueFd(accepted), IoKind::kTcpStream,
+                                      /*borrowed=*/false);
   operation.accepted.get()->peer = peer;
   return true;
 }

@@ -11,10 +11,7 @@
 #define BRAID_BACKEND_ASIO_EPOLL_BACKEND_H_
 
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,28 +21,20 @@
 #include "absl/status/statusor.h"
 #include "braid/backend/backend.h"
 #include "braid/backend/io_operation.h"
-#include "braid/backend/posix_socket.h"
+#include "braid/backend/posix_backend.h"
+#include "braid/backend/socket_calls.h"
 
 namespace braid::detail {
 
-class EpollBackend : public Backend {
+class EpollBackend : public PosixBackend {
  public:
-  ~EpollBackend() override;
-
-  Time Now() override;
-  void Wake() noexcept override;
-
-  absl::StatusOr<IoHandle> Open(const SocketRequest& request) override;
-  absl::StatusOr<IoHandle> Adopt(int fd, IoKind kind) override;
-  int NativeHandle(const Descriptor& descriptor) const override;
-  SocketInfo Inspect(const Descriptor& descriptor) const override;
   bool Submit(IoOperation& operation) override;
   void Cancel(IoOperation& operation) noexcept override;
   void Release(Descriptor& descriptor) noexcept override;
   void Replenish(Descriptor& descriptor) noexcept override;
 
  protected:
-  explicit EpollBackend(std::shared_ptr<Host> host);
+  using PosixBackend::PosixBackend;
   // Opens the epoll set; nothing else may be called before.
   absl::Status Init();
 
@@ -53,21 +42,15 @@ class EpollBackend : public Backend {
   // the operations they are about.
   void Poll(Time deadline);
 
-  // Readable when Poll has something to do.
+  // Readable when Poll has something to do, and after a Wake while it waits.
   int epoll_fd() const { return epoll_.get(); }
-  // From StartWaiting to StopWaiting, Wake makes epoll_fd() readable. False: it
-  // was called before; don't wait.
-  bool StartWaiting();
-  void StopWaiting();
   // Makes epoll_fd() readable at `when`, once.
   void ArmTimer(Time when);
 
  private:
   class EpollDescriptor;
-  struct Scratch;
-  enum class WakeState : uint8_t { kRunning, kWaiting, kWoken };
 
-  IoHandle MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed);
+  IoHandle MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed) override;
   // Makes sure that the epoll set tells when `descriptor` becomes ready. An
   // errno.
   int Watch(EpollDescriptor& descriptor, IoDirection direction);
@@ -96,11 +79,9 @@ class EpollBackend : public Backend {
   bool PollOnce(EpollDescriptor& descriptor, PollOperation& operation);
 
   UniqueFd epoll_;
-  UniqueFd wake_;
   UniqueFd timer_;  // once it was needed
-  std::atomic<WakeState> wake_state_ = WakeState::kRunning;
   bool has_pwait2_ = true;
-  std::unique_ptr<Scratch> scratch_;
+  std::unique_ptr<BatchScratch> scratch_;  // once a batch was asked for
 };
 
 }  // namespace braid::detail

@@ -99,24 +99,13 @@ bool SimBackend::Submit(IoOperation& operation) {
 }
 
 void SimBackend::Cancel(IoOperation& operation) noexcept {
-  Descriptor& descriptor = operation.descriptor();
-  descriptor.waiting[static_cast<int>(operation.direction())] = nullptr;
-  if (operation.code() == IoCode::kSend) {
-    const auto& send = static_cast<const SendOperation&>(operation);
-    if (send.done > 0) descriptor.torn = send.data.size() - send.done;
-  }
-  operation.Stop();
+  operation.Withdraw();
 }
 
 void SimBackend::Release(Descriptor& released) noexcept {
   auto& descriptor = static_cast<SimDescriptor&>(released);
   descriptor.closed = true;
-  for (IoOperation*& waiting : descriptor.waiting) {
-    IoOperation* operation = std::exchange(waiting, nullptr);
-    if (operation == nullptr) continue;
-    operation->error = EBADF;
-    operation->Complete();
-  }
+  descriptor.RefuseWaiting();
   descriptor.socket->user = nullptr;
   kernel_->Close(*descriptor.socket);
   kernel_->Flush();

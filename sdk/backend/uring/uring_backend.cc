@@ -1,13 +1,10 @@
 #include "braid/backend/uring/uring_backend.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -17,11 +14,11 @@
 
 #include "braid/backend/errno_status.h"
 #include "braid/backend/io_operation.h"
-#include "braid/backend/posix_socket.h"
+#include "braid/backend/posix_backend.h"
+#include "braid/backend/socket_calls.h"
 #include "braid/backend/uring/chunk_ring.h"
 #include "braid/backend/uring/datagram_pool.h"
 #include "braid/backend/uring/ring.h"
-#include "braid/backend/uring/socket_calls.h"
 
 namespace braid {
 namespace detail {
@@ -75,10 +72,10 @@ class Sources {
 
 }  // namespace
 
-class UringBackend final : public Backend {
+class UringBackend final : public PosixBackend {
  public:
   UringBackend(std::shared_ptr<Host> host, const UringOptions& options)
-      : Backend(std::move(host)),
+      : PosixBackend(std::move(host)),
         provided_buffers_(options.provided_buffers),
         multishot_(options.provided_buffers && options.multishot_receive),
         buffers_(options.buffers) {}
@@ -92,12 +89,7 @@ class UringBackend final : public Backend {
   std::string_view name() const override { return "uring"; }
 
   void Run(Loop& loop) override;
-  Time Now() override;
-  void Wake() noexcept override;
 
-  absl::StatusOr<IoHandle> Open(const SocketRequest& request) override;
-  absl::StatusOr<IoHandle> Adopt(int fd, IoKind kind) override;
-  int NativeHandle(const Descriptor& descriptor) const override;
   SocketInfo Inspect(const Descriptor& descriptor) const override;
   bool Submit(IoOperation& operation) override;
   void Cancel(IoOperation& operation) noexcept override;
@@ -107,7 +99,6 @@ class UringBackend final : public Backend {
  private:
   class UringDescriptor;
   struct Departure;
-  enum class WakeState : uint8_t { kRunning, kWaiting, kWoken };
   // What the kernel has of one direction of a descriptor.
   enum class Request : uint8_t {
     kNone,
@@ -122,7 +113,7 @@ class UringBackend final : public Backend {
     kWithdrawn,  // it didn't happen
   };
 
-  IoHandle MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed);
+  IoHandle MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed) override;
 
   // Hands over requests and takes the completions there are.
   void Look();
@@ -193,10 +184,8 @@ class UringBackend final : public Backend {
   bool provided_buffers_;
   bool multishot_;
   unsigned buffers_;
-  UniqueFd wake_;
   uint64_t wake_count_ = 0;  // the kernel writes it
   bool running_ = false;
-  std::atomic<WakeState> wake_state_ = WakeState::kRunning;
   // Requests that will complete.
   size_t in_flight_ = 0;
   bool taking_ = false;
@@ -209,17 +198,10 @@ class UringBackend final : public Backend {
   BatchScratch scratch_;
 };
 
-class UringBackend::UringDescriptor final : public Descriptor,
+class UringBackend::UringDescriptor final : public PosixDescriptor,
                                             public IntrusiveListNode {
  public:
-  UringDescriptor(Backend& backend, IoKind kind, UniqueFd descriptor,
-                  bool is_borrowed)
-      : Descriptor(backend, kind),
-        fd(std::move(descriptor)),
-        borrowed(is_borrowed) {}
-  ~UringDescriptor() override {
-    if (borrowed) fd.release();
-  }
+  using PosixDescriptor::PosixDescriptor;
 
   struct Lane {
     Request request = Request::kNone;
@@ -238,10 +220,6 @@ class UringBackend::UringDescriptor final : public Descriptor,
     sources->Add(source);
   }
 
-  UniqueFd fd;
-  const bool borrowed;
-  // Datagrams say where they were sent to.
-  bool wants_destination = false;
   bool proceeds_later = false;
   std::array<Lane, 2> lanes;
 
@@ -275,9 +253,7 @@ absl::Status UringBackend::Init(const UringOptions& options) {
   if (!ring.ok()) return ring.status();
   ring_ = *std::move(ring);
   // Blocking: a read of it is a request, and waits.
-  wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
-  if (!wake_.ok()) return ErrnoStatus(errno, "open an eventfd");
-  return absl::OkStatus();
+  return OpenWakeUp(0);
 }
 
 // The loop.
@@ -299,29 +275,9 @@ void UringBackend::Run(Loop& loop) {
   ring_->Detach();
 }
 
-Time UringBackend::Now() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return Time(std::chrono::seconds(now.tv_sec) +
-              std::chrono::nanoseconds(now.tv_nsec));
-}
-
-// Every exchange is a read-modify-write, so what was handed over before a Wake
-// is seen after the wait that it ends, or that doesn't begin because of it.
-void UringBackend::Wake() noexcept {
-  if (wake_state_.exchange(WakeState::kWoken, std::memory_order_acq_rel) !=
-      WakeState::kWaiting)
-    return;
-  const int saved = errno;  // this may be in a signal handler
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written =
-      ::write(wake_.get(), &one, sizeof one);
-  errno = saved;
-}
-
 void UringBackend::ArmWakeUp() {
   io_uring_sqe* entry = ring_->Next();
-  io_uring_prep_read(entry, wake_.get(), &wake_count_, sizeof wake_count_, 0);
+  io_uring_prep_read(entry, wake_fd(), &wake_count_, sizeof wake_count_, 0);
   io_uring_sqe_set_data64(entry, kWakeUp);
   ++in_flight_;
 }
@@ -332,9 +288,7 @@ void UringBackend::OnWakeUp() {
 }
 
 void UringBackend::WaitUntil(Time deadline) {
-  WakeState expected = WakeState::kRunning;
-  if (wake_state_.compare_exchange_strong(expected, WakeState::kWaiting,
-                                          std::memory_order_acq_rel)) {
+  if (StartWaiting()) {
     Duration limit = Ring::kForever;
     if (deadline != kNever) limit = deadline - Now();
     if (limit > Duration::zero()) {
@@ -342,10 +296,10 @@ void UringBackend::WaitUntil(Time deadline) {
     } else {
       ring_->Look();
     }
+    StopWaiting();
   } else if (ring_->has_requests() || ring_->has_news()) {
     ring_->Look();
   }
-  wake_state_.exchange(WakeState::kRunning, std::memory_order_acq_rel);
   TakeCompletions();
 }
 
@@ -399,47 +353,10 @@ IoHandle UringBackend::MakeDescriptor(UniqueFd fd, IoKind kind, bool borrowed) {
   return IoHandle(descriptor);
 }
 
-absl::StatusOr<IoHandle> UringBackend::Open(const SocketRequest& request) {
-  absl::StatusOr<UniqueFd> fd = OpenSocket(request);
-  if (!fd.ok()) return fd.status();
-  const int number = fd->get();
-  IoHandle handle =
-      MakeDescriptor(*std::move(fd), request.kind, /*borrowed=*/false);
-  auto& descriptor = static_cast<UringDescriptor&>(*handle.get());
-  const bool connected = request.kind == IoKind::kUdp && !request.peer.empty();
-  if (connected) descriptor.peer = request.peer;
-  if (connected || !request.bind.empty())
-    descriptor.local = LocalAddressOf(number);
-  descriptor.wants_destination = request.kind == IoKind::kUdp &&
-                                 WantsDestination(number, descriptor.local);
-  return handle;
-}
-
-absl::StatusOr<IoHandle> UringBackend::Adopt(int fd, IoKind kind) {
-  if (absl::Status status = PrepareAdopted(fd, kind); !status.ok())
-    return status;
-  IoHandle handle =
-      MakeDescriptor(UniqueFd(fd), kind, kind == IoKind::kPollable);
-  if (kind != IoKind::kPollable) {
-    auto& descriptor = static_cast<UringDescriptor&>(*handle.get());
-    descriptor.local = LocalAddressOf(fd);
-    descriptor.peer = PeerAddressOf(fd);
-    descriptor.wants_destination =
-        kind == IoKind::kUdp && WantsDestination(fd, descriptor.local);
-  }
-  return handle;
-}
-
-int UringBackend::NativeHandle(const Descriptor& descriptor) const {
-  return descriptor.closed
-             ? -1
-             : static_cast<const UringDescriptor&>(descriptor).fd.get();
-}
-
 SocketInfo UringBackend::Inspect(const Descriptor& descriptor) const {
   // So that it tells of all that was done before.
   if (ring_->has_requests()) ring_->Submit();
-  return InspectSocket(NativeHandle(descriptor));
+  return PosixBackend::Inspect(descriptor);
 }
 
 void UringBackend::Release(Descriptor& released) noexcept {
@@ -480,11 +397,7 @@ void UringBackend::CloseIfIdle(UringDescriptor& descriptor) {
     return;
   }
   if (pool_ != nullptr) pool_->Drop(descriptor.arrived);
-  if (descriptor.borrowed) {
-    descriptor.fd.release();
-  } else {
-    descriptor.fd.Reset();
-  }
+  descriptor.CloseFd();
   descriptor.MarkReleased();
 }
 
@@ -520,12 +433,9 @@ bool UringBackend::Submit(IoOperation& operation) {
 void UringBackend::Cancel(IoOperation& operation) noexcept {
   auto& descriptor = static_cast<UringDescriptor&>(operation.descriptor());
   const int which = static_cast<int>(operation.direction());
+  if (descriptor.lanes[which].owner != &operation) return operation.Withdraw();
   descriptor.waiting[which] = nullptr;
-  if (descriptor.lanes[which].owner == &operation) {
-    Withdraw(descriptor, which);
-  } else {
-    operation.Stop();
-  }
+  Withdraw(descriptor, which);
 }
 
 void UringBackend::Proceed(UringDescriptor& descriptor, int which) {
@@ -812,7 +722,7 @@ UringBackend::Outcome UringBackend::Finish(UringDescriptor& descriptor,
       auto& send = static_cast<SendOperation&>(operation);
       if (result < 0) {
         if (EndsConnection(-result)) descriptor.broken = -result;
-        if (send.done > 0) descriptor.torn = send.data.size() - send.done;
+        send.LeaveRest();
         break;
       }
       send.done += static_cast<size_t>(result);
@@ -849,10 +759,8 @@ void UringBackend::Conclude(UringDescriptor& descriptor, int which,
     if (!cancelled) descriptor.waiting[which] = nullptr;
     operation.Complete();
   } else if (cancelled) {
-    if (operation.code() == IoCode::kSend) {
-      const auto& send = static_cast<const SendOperation&>(operation);
-      if (send.done > 0) descriptor.torn = send.data.size() - send.done;
-    }
+    if (operation.code() == IoCode::kSend)
+      static_cast<SendOperation&>(operation).LeaveRest();
     operation.Stop();
   } else if (descriptor.closed) {
     descriptor.waiting[which] = nullptr;

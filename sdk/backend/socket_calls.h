@@ -1,10 +1,10 @@
-// The system calls of sockets, made at once: what an operation comes down to
-// where nothing is gained by handing it to the kernel later.
+// The system calls of sockets, made at once and without waiting: what an
+// operation comes down to, on every backend that lets the kernel do it now.
 //
 // Each fills its operation in. False: it would block, and nothing has happened.
 
-#ifndef BRAID_BACKEND_URING_SOCKET_CALLS_H_
-#define BRAID_BACKEND_URING_SOCKET_CALLS_H_
+#ifndef BRAID_BACKEND_SOCKET_CALLS_H_
+#define BRAID_BACKEND_SOCKET_CALLS_H_
 
 #include <sys/socket.h>
 
@@ -42,6 +42,8 @@ bool CallSendTo(int fd, bool wants_destination, SendToOperation& operation);
 
 // The bytes that came, 0 at the end of the stream, or a negative errno.
 ssize_t CallReceive(int fd, std::span<std::byte> buffer);
+// The bytes that went out, or a negative errno.
+ssize_t CallSend(int fd, std::span<const std::byte> data);
 
 // The new descriptor, or a negative errno.
 int CallAccept(int fd, SocketAddress& peer);
@@ -58,4 +60,4 @@ bool WouldBlock(int error);
 
 }  // namespace braid::detail
 
-#endif  // BRAID_BACKEND_URING_SOCKET_CALLS_H_
+#endif  // BRAID_BACKEND_SOCKET_CALLS_H_

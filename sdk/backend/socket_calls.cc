@@ -1,4 +1,4 @@
-#include "braid/backend/uring/socket_calls.h"
+#include "braid/backend/socket_calls.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -46,6 +46,13 @@ ssize_t CallReceive(int fd, std::span<std::byte> buffer) {
   return got < 0 ? -errno : got;
 }
 
+ssize_t CallSend(int fd, std::span<const std::byte> data) {
+  const ssize_t sent = Retrying([&] {
+    return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  });
+  return sent < 0 ? -errno : sent;
+}
+
 int CallAccept(int fd, SocketAddress& peer) {
   for (;;) {
     socklen_t size = SocketAddress::kCapacity;
@@ -59,27 +66,41 @@ int CallAccept(int fd, SocketAddress& peer) {
 bool CallReceiveFrom(int fd, bool wants_destination,
                      const Descriptor& descriptor,
                      ReceiveFromOperation& operation) {
-  Datagram& datagram = operation.datagram;
-  iovec part = {datagram.data.data(), datagram.data.size()};
-  DestinationControl control;
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_name = datagram.peer.raw();
-  message.msg_namelen = SocketAddress::kCapacity;
-  message.msg_control = wants_destination ? &control : nullptr;
-  message.msg_controllen = wants_destination ? sizeof control : 0;
   // With MSG_TRUNC, the result is the length on the wire.
-  const ssize_t size = Retrying(
-      [&] { return ::recvmsg(fd, &message, MSG_TRUNC | MSG_DONTWAIT); });
+  constexpr int kFlags = MSG_TRUNC | MSG_DONTWAIT;
+  Datagram& datagram = operation.datagram;
+  std::byte* data = datagram.data.data();
+  ssize_t size = 0;
+  if (wants_destination) {
+    iovec part = {data, datagram.data.size()};
+    DestinationControl control;
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_name = datagram.peer.raw();
+    message.msg_namelen = SocketAddress::kCapacity;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    size = Retrying([&] { return ::recvmsg(fd, &message, kFlags); });
+    if (size >= 0) datagram.local = DestinationOf(message, descriptor.local);
+  } else if (!descriptor.peer.empty()) {
+    size = Retrying(
+        [&] { return ::recv(fd, data, datagram.data.size(), kFlags); });
+    datagram.peer = descriptor.peer;
+    datagram.local = descriptor.local;
+  } else {
+    socklen_t name_size = SocketAddress::kCapacity;
+    size = Retrying([&] {
+      return ::recvfrom(fd, data, datagram.data.size(), kFlags,
+                        datagram.peer.raw(), &name_size);
+    });
+    datagram.local = descriptor.local;
+  }
   if (size < 0) {
     if (WouldBlock(errno)) return false;
     operation.error = errno;
     return true;
   }
-  datagram.local = wants_destination ? DestinationOf(message, descriptor.local)
-                                     : descriptor.local;
-  if (!descriptor.peer.empty()) datagram.peer = descriptor.peer;
   datagram.size = static_cast<size_t>(size);
   if (datagram.size < datagram.data.size())
     datagram.data = datagram.data.first(datagram.size);
@@ -91,8 +112,9 @@ bool CallSendTo(int fd, bool wants_destination, SendToOperation& operation) {
   const std::byte* data = operation.data.data();
   const size_t size = operation.data.size();
   ssize_t sent = 0;
-  if (wants_destination && !operation.local.empty() &&
-      !operation.peer.empty()) {
+  if (operation.peer.empty()) {
+    sent = Retrying([&] { return ::send(fd, data, size, kFlags); });
+  } else if (wants_destination && !operation.local.empty()) {
     iovec part = {const_cast<std::byte*>(data), size};
     DestinationControl control;
     msghdr message = {};
@@ -103,10 +125,9 @@ bool CallSendTo(int fd, bool wants_destination, SendToOperation& operation) {
     SetSource(message, control, operation.local);
     sent = Retrying([&] { return ::sendmsg(fd, &message, kFlags); });
   } else {
-    const sockaddr* peer =
-        operation.peer.empty() ? nullptr : operation.peer.raw();
     sent = Retrying([&] {
-      return ::sendto(fd, data, size, kFlags, peer, operation.peer.size());
+      return ::sendto(fd, data, size, kFlags, operation.peer.raw(),
+                      operation.peer.size());
     });
   }
   if (sent >= 0) return true;
