@@ -30,6 +30,7 @@
 #include "braid/core/status.h"
 #include "braid/core/task.h"
 #include "braid/core/task_group.h"
+#include "braid/core/test_bodies.h"
 #include "braid/core/timeout.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
@@ -42,24 +43,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-Task<int> IntIn(Duration delay, int value = 3) {
-  co_await SleepFor(delay);
-  co_return value;
-}
-Task<void> VoidIn(Duration delay) { co_await SleepFor(delay); }
-Task<absl::Status> StatusIn(Duration delay, absl::Status status) {
-  co_await SleepFor(delay);
-  co_return status;
-}
-Task<absl::StatusOr<int>> EitherIn(Duration delay, absl::StatusOr<int> either) {
-  co_await SleepFor(delay);
-  co_return either;
-}
-Task<int> ThrowIn(Duration delay, std::string what) {
-  co_await SleepFor(delay);
-  throw std::runtime_error(what);
-}
 
 // Counts itself as alive.
 class Alive {
@@ -75,12 +58,7 @@ class Alive {
   int* count_;
 };
 
-LoopStats Stats() { return detail::Loop::Current().stats(); }
-
 // The table of results.
-
-template <typename Expected, typename Description>
-constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 template <typename... Bs>
 using Of = decltype(AllOf(std::declval<Bs>()...));
@@ -321,7 +299,7 @@ TEST(AllOf, AnExceptionCancelsTheRestAndIsRethrown) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     std::string caught;
     try {
-      (void)co_await AllOf(VoidIn(1h), ThrowIn(1s, "boom"));
+      (void)co_await AllOf(VoidIn(1h), ThrowIn<int>(1s, "boom"));
     } catch (const std::runtime_error& e) {
       caught = e.what();
     }
@@ -357,7 +335,7 @@ TEST(AllOf, SeveralFailuresWithAnExceptionComeInAGroupError) {
                throw std::runtime_error("second");
              });
            },
-           ThrowIn(1s, "first")))
+           ThrowIn<int>(1s, "first")))
           .status()
           .IgnoreError();
     } catch (const GroupError& e) {
@@ -672,23 +650,9 @@ TEST(AllOf, ALegsLocalMayCancelSetAndStart) {
             EXPECT_FALSE(co_await elsewhere.Run(VoidIn(1h)));
             ++ran;
           });
-          struct Local {
-            ~Local() {
-              gate->Open(1);
-              elsewhere->Cancel();
-              group->Start("late", [ran = ran]() -> Task<void> {
-                co_await SleepFor(1s);
-                ++*ran;
-              });
-            }
-            Gate* gate;
-            CancelScope* elsewhere;
-            TaskGroup* group;
-            int* ran;
-          };
           auto all = co_await AllOf(
               [&]() -> Task<void> {
-                Local local{&gate, &elsewhere, &group, &ran};
+                MeddlesAtItsEnd local{&gate, &elsewhere, &group, &ran};
                 co_await SleepForever();
               },
               Shield(gate.Wait()), StatusIn(1s, absl::AbortedError("x")));

@@ -26,6 +26,7 @@
 #include "braid/core/sleep.h"
 #include "braid/core/task.h"
 #include "braid/core/task_group.h"
+#include "braid/core/test_bodies.h"
 #include "braid/core/timeout.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
@@ -38,30 +39,7 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-Task<int> IntIn(Duration delay, int value = 3) {
-  co_await SleepFor(delay);
-  co_return value;
-}
-Task<void> VoidIn(Duration delay) { co_await SleepFor(delay); }
-Task<absl::Status> StatusIn(Duration delay, absl::Status status) {
-  co_await SleepFor(delay);
-  co_return status;
-}
-Task<absl::StatusOr<int>> EitherIn(Duration delay, absl::StatusOr<int> either) {
-  co_await SleepFor(delay);
-  co_return either;
-}
-Task<int> ThrowIn(Duration delay, std::string what) {
-  co_await SleepFor(delay);
-  throw std::runtime_error(what);
-}
-
-LoopStats Stats() { return detail::Loop::Current().stats(); }
-
 // The table of results.
-
-template <typename Expected, typename Description>
-constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 template <typename... Bs>
 using Of = decltype(AnyOf(std::declval<Bs>()...));
@@ -251,7 +229,7 @@ TEST(AnyOf, AnExceptionIsRethrown) {
   RunInEveryOrder([](VirtualTime& time) -> Task<void> {
     std::string caught;
     try {
-      (void)co_await AnyOf(VoidIn(1h), ThrowIn(1s, "boom"));
+      (void)co_await AnyOf(VoidIn(1h), ThrowIn<int>(1s, "boom"));
     } catch (const std::runtime_error& e) {
       caught = e.what();
     }
@@ -259,7 +237,7 @@ TEST(AnyOf, AnExceptionIsRethrown) {
     EXPECT_EQ(time.elapsed(), 1s);
     // Also one that comes while its leg is being cancelled.
     try {
-      (void)co_await AnyOf(IntIn(1s), Shield(ThrowIn(2s, "late")));
+      (void)co_await AnyOf(IntIn(1s), Shield(ThrowIn<int>(2s, "late")));
     } catch (const std::runtime_error& e) {
       caught = e.what();
     }
@@ -267,7 +245,8 @@ TEST(AnyOf, AnExceptionIsRethrown) {
     EXPECT_EQ(time.elapsed(), 3s);
     bool several = false;
     try {
-      (void)co_await AnyOf(ThrowIn(1s, "first"), Shield(ThrowIn(2s, "second")));
+      (void)co_await AnyOf(ThrowIn<int>(1s, "first"),
+                           Shield(ThrowIn<int>(2s, "second")));
     } catch (const GroupError& e) {
       several = true;
       EXPECT_EQ(e.exceptions().size(), 2u);
@@ -385,7 +364,8 @@ TEST(AnyOf, AnExceptionOutranksAStop) {
     CancelScope scope(Now() + 1s);
     std::string caught;
     try {
-      (void)co_await scope.Run(AnyOf(VoidIn(1h), Shield(ThrowIn(2s, "late"))));
+      (void)co_await scope.Run(
+          AnyOf(VoidIn(1h), Shield(ThrowIn<int>(2s, "late"))));
     } catch (const std::runtime_error& e) {
       caught = e.what();
     }
@@ -483,25 +463,11 @@ TEST(AnyOf, ALegsLocalMayCancelSetAndStart) {
     CancelScope scope;
     const auto status =
         co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          struct Local {
-            ~Local() {
-              gate->Open(1);
-              scope->Cancel();
-              group->Start("late", [ran = ran]() -> Task<void> {
-                co_await SleepFor(1s);
-                ++*ran;
-              });
-            }
-            Gate* gate;
-            CancelScope* scope;
-            TaskGroup* group;
-            int* ran;
-          };
           // Cancelled twice: by the other leg, and from outside by its own
           // local.
           auto result = co_await scope.Run(
               AnyOf(SleepFor(1s), Shield(gate.Wait()), [&]() -> Task<void> {
-                Local local{&gate, &scope, &group, &ran};
+                MeddlesAtItsEnd local{&gate, &scope, &group, &ran};
                 co_await SleepForever();
               }));
           EXPECT_TRUE(result.has_value());

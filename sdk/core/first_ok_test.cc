@@ -27,6 +27,7 @@
 #include "braid/core/status.h"
 #include "braid/core/task.h"
 #include "braid/core/task_group.h"
+#include "braid/core/test_bodies.h"
 #include "braid/core/timeout.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
@@ -40,30 +41,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-Task<int> IntIn(Duration delay, int value = 3) {
-  co_await SleepFor(delay);
-  co_return value;
-}
-Task<void> VoidIn(Duration delay) { co_await SleepFor(delay); }
-Task<absl::Status> StatusIn(Duration delay, absl::Status status) {
-  co_await SleepFor(delay);
-  co_return status;
-}
-Task<absl::StatusOr<int>> EitherIn(Duration delay, absl::StatusOr<int> either) {
-  co_await SleepFor(delay);
-  co_return either;
-}
-Task<absl::StatusOr<int>> ThrowIn(Duration delay, std::string what) {
-  co_await SleepFor(delay);
-  throw std::runtime_error(what);
-}
-
-LoopStats Stats() { return detail::Loop::Current().stats(); }
-
 // The table of results.
-
-template <typename Expected, typename Description>
-constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 template <typename... Bs>
 using Of = decltype(FirstOk(std::declval<Bs>()...));
@@ -204,10 +182,12 @@ TEST(FirstOk, SeveralErrorsAreMerged) {
 
 TEST(FirstOk, AnExceptionIsAFailureAmongOthers) {
   RunInEveryOrder([](VirtualTime&) -> Task<void> {
-    EXPECT_EQ(*(co_await FirstOk(ThrowIn(1s, "x"), EitherIn(2s, 2))), 2);
+    EXPECT_EQ(*(co_await FirstOk(ThrowIn<absl::StatusOr<int>>(1s, "x"),
+                                 EitherIn(2s, 2))),
+              2);
     std::string caught;
     try {
-      (void)co_await FirstOk(ThrowIn(1s, "alone"));
+      (void)co_await FirstOk(ThrowIn<absl::StatusOr<int>>(1s, "alone"));
     } catch (const std::runtime_error& e) {
       caught = e.what();
     }
@@ -215,7 +195,7 @@ TEST(FirstOk, AnExceptionIsAFailureAmongOthers) {
     bool several = false;
     try {
       (void)co_await FirstOk(EitherIn(1s, absl::NotFoundError("status")),
-                             ThrowIn(2s, "exception"));
+                             ThrowIn<absl::StatusOr<int>>(2s, "exception"));
     } catch (const GroupError& e) {
       several = true;
       EXPECT_THAT(e.statuses(), ElementsAre(absl::NotFoundError("status")));
@@ -383,23 +363,9 @@ TEST(FirstOk, ALegsLocalMayCancelSetAndStart) {
     CancelScope scope;
     const auto status =
         co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          struct Local {
-            ~Local() {
-              gate->Open(2);
-              scope->Cancel();
-              group->Start("late", [ran = ran]() -> Task<void> {
-                co_await SleepFor(1s);
-                ++*ran;
-              });
-            }
-            Gate* gate;
-            CancelScope* scope;
-            TaskGroup* group;
-            int* ran;
-          };
           auto result = co_await scope.Run(
               FirstOk(IntIn(1s, 1), Shield(gate.Wait()), [&]() -> Task<int> {
-                Local local{&gate, &scope, &group, &ran};
+                MeddlesAtItsEnd local{&gate, &scope, &group, &ran, 2};
                 co_await SleepForever();
                 co_return 3;
               }));

@@ -16,31 +16,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/core/core.h"
+#include "braid/testing/allocations.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
 #include "braid/testing/virtual_time.h"
-
-namespace {
-
-uint64_t allocations = 0;
-size_t last_size = 0;
-
-void* CountedAllocate(size_t size) {
-  ++allocations;
-  last_size = size;
-  void* p = std::malloc(size);
-  if (p == nullptr) std::abort();
-  return p;
-}
-
-}  // namespace
-
-void* operator new(size_t size) { return CountedAllocate(size); }
-void* operator new[](size_t size) { return CountedAllocate(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
 
 namespace braid {
 namespace {
@@ -121,8 +100,8 @@ template <typename F>
 void ExpectFrame(const char* what, F coroutine, size_t optimized,
                  size_t otherwise) {
   auto task = coroutine();  // outside of a loop, so not recycled
-  EXPECT_LE(last_size, kOptimized ? optimized : otherwise) << what;
-  EXPECT_GE(last_size, detail::FramePool::kGranule);
+  EXPECT_LE(LastAllocationSize(), kOptimized ? optimized : otherwise) << what;
+  EXPECT_GE(LastAllocationSize(), detail::FramePool::kGranule);
 }
 
 Task<int> Three() { co_return 3; }
@@ -165,38 +144,12 @@ TEST(Size, OfFrames) {
 
 // Nothing allocates once it is warm.
 
-constexpr int kRounds = 1000;
-
-// Tick() is called in every round. From the time when everything has been used
-// once until the end comes near, nothing may allocate.
-class Meter {
- public:
-  explicit Meter(const char* what) : what_(what) {}
-  ~Meter() {
-    EXPECT_GE(ticks_, kEnd) << what_;
-    EXPECT_EQ(at_end_ - at_begin_, 0u) << what_;
-  }
-  void Tick() {
-    ++ticks_;
-    if (ticks_ == kBegin) at_begin_ = allocations;
-    if (ticks_ == kEnd) at_end_ = allocations;
-  }
-
- private:
-  static constexpr int kBegin = 100;
-  static constexpr int kEnd = kRounds - 100;
-  const char* what_;
-  int ticks_ = 0;
-  uint64_t at_begin_ = 0;
-  uint64_t at_end_ = 0;
-};
-
 // Runs `round` again and again.
 template <typename F>
 void ExpectNoAllocation(const char* what, F round) {
   RunInOrder([&](VirtualTime&) -> Task<void> {
-    Meter meter(what);
-    for (int i = 0; i < kRounds; ++i) {
+    AllocationMeter meter(what);
+    for (int i = 0; i < AllocationMeter::kRounds; ++i) {
       co_await round();
       meter.Tick();
     }
@@ -206,8 +159,8 @@ void ExpectNoAllocation(const char* what, F round) {
 TEST(Allocation, TheMeterMeasures) {
   EXPECT_NONFATAL_FAILURE(
       {
-        Meter meter("new");
-        for (int i = 0; i < kRounds; ++i) {
+        AllocationMeter meter("new");
+        for (int i = 0; i < AllocationMeter::kRounds; ++i) {
           meter.Tick();
           ::operator delete(::operator new(1));
         }

@@ -22,6 +22,7 @@
 #include "braid/core/sleep.h"
 #include "braid/core/task.h"
 #include "braid/core/task_group.h"
+#include "braid/core/test_bodies.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
 #include "braid/testing/virtual_time.h"
@@ -33,26 +34,9 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-Task<int> IntIn(Duration delay) {
-  co_await SleepFor(delay);
-  co_return 3;
-}
-Task<void> VoidIn(Duration delay) { co_await SleepFor(delay); }
-Task<absl::Status> StatusIn(Duration delay, absl::Status status) {
-  co_await SleepFor(delay);
-  co_return status;
-}
-Task<absl::StatusOr<int>> EitherIn(Duration delay, absl::StatusOr<int> either) {
-  co_await SleepFor(delay);
-  co_return either;
-}
-
 size_t Timers() { return detail::Loop::Current().stats().timers; }
 
 // The table of results.
-
-template <typename Expected, typename Description>
-constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 using OfInt = Task<int>;
 using OfVoid = Task<void>;

@@ -28,6 +28,7 @@
 #include "braid/core/stop_request.h"
 #include "braid/core/task.h"
 #include "braid/core/task_group.h"
+#include "braid/core/test_bodies.h"
 #include "braid/core/timeout.h"
 #include "braid/testing/every_order.h"
 #include "braid/testing/gate.h"
@@ -40,26 +41,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-Task<int> IntIn(Duration delay) {
-  co_await SleepFor(delay);
-  co_return 3;
-}
-Task<void> VoidIn(Duration delay) { co_await SleepFor(delay); }
-Task<absl::Status> StatusIn(Duration delay, absl::Status status) {
-  co_await SleepFor(delay);
-  co_return status;
-}
-Task<absl::StatusOr<int>> EitherIn(Duration delay, absl::StatusOr<int> either) {
-  co_await SleepFor(delay);
-  co_return either;
-}
-Task<void> ThrowIn(Duration delay, std::string what) {
-  co_await SleepFor(delay);
-  throw std::runtime_error(what);
-}
-
-LoopStats Stats() { return detail::Loop::Current().stats(); }
 
 // Writes down who ends when.
 using Log = std::vector<std::string>;
@@ -75,9 +56,6 @@ Task<void> ForeverNoted(Log* log, std::string name) {
 }
 
 // The table of results.
-
-template <typename Expected, typename Description>
-constexpr bool kGives = std::is_same_v<detail::ResultOf<Description>, Expected>;
 
 template <typename Background, typename B>
 using Of =
@@ -597,23 +575,9 @@ TEST(WithBackground, ALocalOfTheBodyMayCancelSetAndStart) {
     int ran = 0;
     const auto status =
         co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          struct Local {
-            ~Local() {
-              gate->Open(1);
-              scope->Cancel();
-              group->Start("late", [ran = ran]() -> Task<void> {
-                co_await SleepFor(1s);
-                ++*ran;
-              });
-            }
-            Gate* gate;
-            CancelScope* scope;
-            TaskGroup* group;
-            int* ran;
-          };
           EXPECT_FALSE((co_await scope.Run(
               WithBackground(gate.Wait(), [&]() -> Task<void> {
-                Local local{&gate, &scope, &group, &ran};
+                MeddlesAtItsEnd local{&gate, &scope, &group, &ran};
                 co_await SleepForever();
               }))));
           co_return co_await group.Join();

@@ -1,11 +1,6 @@
 // What echoing costs: exactly the system calls of a raw program over epoll, and
 // no allocation.
-//
-// This program's own recvfrom, epoll_wait and so on come before those of the C
-// library; they count, and call those. Only the server's are counted: what the
-// test does as a client is left out.
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -20,14 +15,13 @@
 
 #include "braid/backend/every_backend.h"
 #include "braid/core/core.h"
+#include "braid/net/cost_counters.h"
 #include "braid/net/tcp.h"
 #include "braid/net/udp.h"
 #include "braid/sync/event.h"
 
 namespace {
 
-bool counting = false;
-uint64_t allocations = 0;
 // An array, as a map would allocate.
 enum Call {
   kRecv,
@@ -48,88 +42,44 @@ enum Call {
 };
 std::array<uint64_t, kCalls> calls = {};
 
-void Count(Call call) {
-  if (counting) ++calls[call];
-}
-
 }  // namespace
 
-#define COUNTED(call, result, name, parameters, arguments)               \
-  extern "C" result name parameters {                                    \
-    static auto* const next =                                            \
-        reinterpret_cast<result(*) parameters>(dlsym(RTLD_NEXT, #name)); \
-    Count(call);                                                         \
-    return next arguments;                                               \
-  }
-
-COUNTED(kRecv, ssize_t, recv, (int fd, void* b, size_t n, int f), (fd, b, n, f))
-COUNTED(kRecvfrom, ssize_t, recvfrom,
+COUNTED(calls[kRecv], ssize_t, recv, (int fd, void* b, size_t n, int f),
+        (fd, b, n, f))
+COUNTED(calls[kRecvfrom], ssize_t, recvfrom,
         (int fd, void* b, size_t n, int f, sockaddr* a, socklen_t* l),
         (fd, b, n, f, a, l))
-COUNTED(kRecvmsg, ssize_t, recvmsg, (int fd, msghdr* m, int f), (fd, m, f))
-COUNTED(kRecvmmsg, int, recvmmsg,
+COUNTED(calls[kRecvmsg], ssize_t, recvmsg, (int fd, msghdr* m, int f),
+        (fd, m, f))
+COUNTED(calls[kRecvmmsg], int, recvmmsg,
         (int fd, mmsghdr* m, unsigned n, int f, timespec* t), (fd, m, n, f, t))
-COUNTED(kSend, ssize_t, send, (int fd, const void* b, size_t n, int f),
+COUNTED(calls[kSend], ssize_t, send, (int fd, const void* b, size_t n, int f),
         (fd, b, n, f))
-COUNTED(kSendto, ssize_t, sendto,
+COUNTED(calls[kSendto], ssize_t, sendto,
         (int fd, const void* b, size_t n, int f, const sockaddr* a,
          socklen_t l),
         (fd, b, n, f, a, l))
-COUNTED(kSendmsg, ssize_t, sendmsg, (int fd, const msghdr* m, int f),
+COUNTED(calls[kSendmsg], ssize_t, sendmsg, (int fd, const msghdr* m, int f),
         (fd, m, f))
-COUNTED(kSendmmsg, int, sendmmsg, (int fd, mmsghdr* m, unsigned n, int f),
-        (fd, m, n, f))
-COUNTED(kEpollWait, int, epoll_wait, (int fd, epoll_event* e, int n, int t),
-        (fd, e, n, t))
-COUNTED(kEpollPwait2, int, epoll_pwait2,
+COUNTED(calls[kSendmmsg], int, sendmmsg,
+        (int fd, mmsghdr* m, unsigned n, int f), (fd, m, n, f))
+COUNTED(calls[kEpollWait], int, epoll_wait,
+        (int fd, epoll_event* e, int n, int t), (fd, e, n, t))
+COUNTED(calls[kEpollPwait2], int, epoll_pwait2,
         (int fd, epoll_event* e, int n, const timespec* t, const sigset_t* s),
         (fd, e, n, t, s))
-COUNTED(kEpollCtl, int, epoll_ctl, (int fd, int o, int g, epoll_event* e),
-        (fd, o, g, e))
-COUNTED(kRead, ssize_t, read, (int fd, void* b, size_t n), (fd, b, n))
-COUNTED(kWrite, ssize_t, write, (int fd, const void* b, size_t n), (fd, b, n))
-COUNTED(kTimerfd, int, timerfd_settime,
+COUNTED(calls[kEpollCtl], int, epoll_ctl,
+        (int fd, int o, int g, epoll_event* e), (fd, o, g, e))
+COUNTED(calls[kRead], ssize_t, read, (int fd, void* b, size_t n), (fd, b, n))
+COUNTED(calls[kWrite], ssize_t, write, (int fd, const void* b, size_t n),
+        (fd, b, n))
+COUNTED(calls[kTimerfd], int, timerfd_settime,
         (int fd, int f, const itimerspec* n, itimerspec* o), (fd, f, n, o))
-
-void* operator new(size_t size) {
-  if (counting) ++allocations;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace braid {
 namespace {
 
 constexpr size_t kRounds = 20;
-// Requests that are there when the server wakes up.
-constexpr size_t kBurst = 64;
-
-// A socket of the system.
-class Client {
- public:
-  Client(int type, const SocketAddress& server)
-      : fd_(::socket(AF_INET, type, 0)) {
-    EXPECT_EQ(::connect(fd_, server.raw(), server.size()), 0);
-  }
-  Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~Client() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  void Ask() {
-    EXPECT_EQ(::send(fd_, request_.data(), request_.size(), 0), 64);
-  }
-  void Hear() {
-    EXPECT_EQ(::recv(fd_, request_.data(), request_.size(), 0), 64);
-  }
-
- private:
-  int fd_;
-  std::array<char, 64> request_ = {};
-};
-
 // What the servers have left to answer of the burst at hand.
 size_t left = 0;
 std::optional<Event> answered;
@@ -152,9 +102,9 @@ Task<void> CountRounds(size_t burst, Ask ask, Hear hear) {
     answered.emplace();
     left = burst;
     for (size_t i = 0; i < burst; ++i) ask(i);
-    counting = true;
+    StartCounting();
     co_await answered->Wait();
-    counting = false;
+    StopCounting();
     for (size_t i = 0; i < burst; ++i) hear(i);
   }
   EXPECT_EQ(allocations, 0u);

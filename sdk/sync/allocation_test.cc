@@ -11,60 +11,19 @@
 #include "braid/core/core.h"
 #include "braid/sync/run_test_body.h"
 #include "braid/sync/sync.h"
+#include "braid/testing/allocations.h"
 #include "gtest/gtest-spi.h"
 #include "gtest/gtest.h"
-
-namespace {
-
-uint64_t allocations = 0;
-
-void* CountedAllocate(size_t size) {
-  ++allocations;
-  void* p = std::malloc(size);
-  if (p == nullptr) std::abort();
-  return p;
-}
-
-}  // namespace
-
-void* operator new(size_t size) { return CountedAllocate(size); }
-void* operator new[](size_t size) { return CountedAllocate(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
 
 namespace braid {
 namespace {
 
-constexpr int kRounds = 1000;  // of each task
-
-// Tick() is called in every round. From the time when everything has been used
-// once until the end comes near, nothing may allocate.
-class Meter {
- public:
-  ~Meter() {
-    EXPECT_GE(ticks_, kEnd);
-    EXPECT_EQ(at_end_ - at_begin_, 0u);
-  }
-  void Tick() {
-    ++ticks_;
-    if (ticks_ == kBegin) at_begin_ = allocations;
-    if (ticks_ == kEnd) at_end_ = allocations;
-  }
-
- private:
-  static constexpr int kBegin = 100;
-  static constexpr int kEnd = kRounds - 100;
-  int ticks_ = 0;
-  uint64_t at_begin_ = 0;
-  uint64_t at_end_ = 0;
-};
+constexpr int kRounds = AllocationMeter::kRounds;  // of each task
 
 TEST(AllocationTest, TheMeterMeasures) {
   EXPECT_NONFATAL_FAILURE(
       {
-        Meter meter;
+        AllocationMeter meter;
         for (int i = 0; i < kRounds; ++i) {
           meter.Tick();
           ::operator delete(::operator new(1));
@@ -75,7 +34,7 @@ TEST(AllocationTest, TheMeterMeasures) {
 
 TEST(AllocationTest, Mutex) {
   RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
-    Meter meter;
+    AllocationMeter meter;
     Mutex mutex;
     for (int task = 0; task < 2; ++task) {
       group.Start("task", [&]() -> Task<void> {
@@ -92,7 +51,7 @@ TEST(AllocationTest, Mutex) {
 
 TEST(AllocationTest, Semaphore) {
   RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
-    Meter meter;
+    AllocationMeter meter;
     Semaphore semaphore(2);
     for (int task = 0; task < 3; ++task) {
       group.Start("task", [&]() -> Task<void> {
@@ -109,7 +68,7 @@ TEST(AllocationTest, Semaphore) {
 
 TEST(AllocationTest, CapacityLimiter) {
   RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
-    Meter meter;
+    AllocationMeter meter;
     CapacityLimiter limiter(2);
     for (int task = 0; task < 3; ++task) {
       group.Start("task", [&]() -> Task<void> {
@@ -126,7 +85,7 @@ TEST(AllocationTest, CapacityLimiter) {
 
 TEST(AllocationTest, ConditionAndEvent) {
   RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
-    Meter meter;
+    AllocationMeter meter;
     Mutex mutex;
     Condition turned;
     int turn = 0;
@@ -150,7 +109,7 @@ TEST(AllocationTest, ConditionAndEvent) {
 
 TEST(AllocationTest, Watch) {
   RunGroupInOrder([](TaskGroup& group) -> Task<absl::Status> {
-    Meter meter;
+    AllocationMeter meter;
     Watch<int> watch(0);
     group.Start("reader", [&]() -> Task<void> {
       Watch<int>::Reader reader = watch.Subscribe();
@@ -169,7 +128,7 @@ TEST(AllocationTest, Channel) {
   for (size_t capacity : {0, 1, 64}) {
     SCOPED_TRACE(capacity);
     RunGroupInOrder([capacity](TaskGroup& group) -> Task<absl::Status> {
-      Meter meter;
+      AllocationMeter meter;
       auto [sender, receiver] = MakeChannel<std::string>(capacity);
       group.Start("sender", [&]() -> Task<absl::Status> {
         for (int i = 0; i < kRounds; ++i) {

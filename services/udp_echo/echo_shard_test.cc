@@ -22,19 +22,8 @@
 #include "braid/metrics/exposition.h"
 #include "braid/metrics/registry.h"
 #include "braid/net/udp.h"
+#include "braid/testing/allocations.h"
 #include "gtest/gtest.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-void* operator new(size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace braid::udp_echo {
 namespace {
@@ -301,12 +290,12 @@ TEST(EchoShardTest, NothingIsAllocatedForADatagram) {
           DatagramBuffer buffer;
           [[maybe_unused]] size_t before = 0;
           for (int i = 0; i < 2000; ++i) {
-            if (i == 1000) before = allocations;
+            if (i == 1000) before = Allocations();
             co_await OrReturn(client.Send("x"));
             co_await OrReturn(client.Receive(buffer));
           }
 #if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
-          EXPECT_EQ(allocations - before, 0u);
+          EXPECT_EQ(Allocations() - before, 0u);
 #endif
           group.Cancel("done");
           co_return co_await group.Join();
@@ -324,7 +313,7 @@ TEST(EchoShardTest, AdmissionUnderManySources) {
   EchoShard shard(options, registry);
   std::array<Datagram, 64> batch;
   std::array<std::byte, 4> payload = {};
-  const size_t before = allocations;
+  const size_t before = Allocations();
   size_t admitted = 0;
   constexpr uint32_t kSources = 200'000;
   for (uint32_t source = 0; source < kSources;) {
@@ -340,7 +329,7 @@ TEST(EchoShardTest, AdmissionUnderManySources) {
     }
     admitted += shard.Admit(batch, Time(Duration(1'000'000'000)));
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(Allocations(), before);
   EXPECT_EQ(admitted, 1024u + 1u) << "one for each place, and one shared";
   const EchoCounts counts = shard.counts();
   EXPECT_EQ(counts.received, kSources);

@@ -1,11 +1,6 @@
 // What echoing costs: a system call for each burst, as in a raw program over
 // io_uring, and no allocation.
-//
-// This program's own io_uring_submit_and_wait, sendto and so on come before
-// those of the libraries; they count, and call those. Only the server's are
-// counted: what the test does as a client is left out.
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <liburing.h>
 #include <sys/socket.h>
@@ -21,29 +16,16 @@
 
 #include "braid/backend/every_backend.h"
 #include "braid/core/core.h"
+#include "braid/net/cost_counters.h"
 #include "braid/net/tcp.h"
 #include "braid/net/udp.h"
 
 namespace {
 
-bool counting = false;
-uint64_t allocations = 0;
 uint64_t enters = 0;
 uint64_t others = 0;  // of sockets
 
-void Count(uint64_t& counter) {
-  if (counting) ++counter;
-}
-
 }  // namespace
-
-#define COUNTED(counter, result, name, parameters, arguments)            \
-  extern "C" result name parameters {                                    \
-    static auto* const next =                                            \
-        reinterpret_cast<result(*) parameters>(dlsym(RTLD_NEXT, #name)); \
-    Count(counter);                                                      \
-    return next arguments;                                               \
-  }
 
 COUNTED(enters, int, io_uring_submit, (io_uring * r), (r))
 COUNTED(enters, int, io_uring_submit_and_wait, (io_uring * r, unsigned n),
@@ -69,45 +51,10 @@ COUNTED(others, ssize_t, sendmsg, (int fd, const msghdr* m, int f), (fd, m, f))
 COUNTED(others, int, sendmmsg, (int fd, mmsghdr* m, unsigned n, int f),
         (fd, m, n, f))
 
-void* operator new(size_t size) {
-  Count(allocations);
-  void* memory = std::malloc(size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-
 namespace braid {
 namespace {
 
 constexpr uint64_t kRounds = 20;
-// Requests that are there when the server wakes up.
-constexpr size_t kBurst = 64;
-
-// A socket of the system.
-class Client {
- public:
-  Client(int type, const SocketAddress& server)
-      : fd_(::socket(AF_INET, type, 0)) {
-    EXPECT_EQ(::connect(fd_, server.raw(), server.size()), 0);
-  }
-  Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~Client() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  void Ask() {
-    EXPECT_EQ(::send(fd_, request_.data(), request_.size(), 0), 64);
-  }
-  bool TryToHear() {
-    return ::recv(fd_, request_.data(), request_.size(), MSG_DONTWAIT) == 64;
-  }
-
- private:
-  int fd_;
-  std::array<char, 64> request_ = {};
-};
-
 // Counts, again and again, what the server does with `burst` requests that are
 // there, until all the answers are.
 template <typename Ask, typename TryToHear>
@@ -118,10 +65,10 @@ Task<void> CountRounds(size_t burst, Ask ask, TryToHear try_to_hear) {
     for (size_t i = 0; i < burst; ++i) ask(i);
     size_t heard = 0;
     while (heard < burst) {
-      counting = true;
+      StartCounting();
       // Waits as the server does: a checkpoint would make the loop busy.
       co_await SleepFor(std::chrono::microseconds(200));
-      counting = false;
+      StopCounting();
       while (heard < burst && try_to_hear(heard)) ++heard;
     }
   }
