@@ -93,22 +93,14 @@ using UnaryCall =
               std::shared_ptr<detail::ChannelState>, const Method*,
               absl::StatusOr<std::string>, CallOptions>;
 
-// A call that gets a stream of replies.
-template <typename Reply>
-class ClientReader {
+// What every call with a stream can be asked.
+class StreamHandle {
  public:
-  explicit ClientReader(std::unique_ptr<detail::StreamingCall> call)
+  explicit StreamHandle(std::unique_ptr<detail::StreamingCall> call)
       : call_(std::move(call)) {}
 
-  // The next reply; nullopt when the server has ended the call with OK.
-  // co_await gives absl::StatusOr<std::optional<Reply>>: what the server ended
-  // it with otherwise. Cancelled at any time; no reply is lost, the next
-  // Receive gets it. One task at a time (IsBusy). The handle outlives the await
-  // and stays where it is.
-  auto Receive() { return detail::Receiving<Reply>(&call_->flow()); }
-
-  // Asks for an early end; Receive gives CANCELLED then, unless the call was
-  // over. May be called from any destructor.
+  // Asks for an early end; Receive and Finish give CANCELLED then, unless the
+  // call was over. May be called from any destructor.
   void Cancel() { call_->Cancel(); }
 
   // What came before the first reply; empty until something has come.
@@ -116,16 +108,33 @@ class ClientReader {
   // What came with the status; empty until the end.
   const Metadata& trailers() const { return call_->trailers(); }
 
- private:
+ protected:
+  ~StreamHandle() = default;
+  StreamHandle(StreamHandle&&) = default;
+  StreamHandle& operator=(StreamHandle&&) = default;
+
   std::unique_ptr<detail::StreamingCall> call_;
+};
+
+// A call that gets a stream of replies.
+template <typename Reply>
+class ClientReader : public StreamHandle {
+ public:
+  using StreamHandle::StreamHandle;
+
+  // The next reply; nullopt when the server has ended the call with OK.
+  // co_await gives absl::StatusOr<std::optional<Reply>>: what the server ended
+  // it with otherwise. Cancelled at any time; no reply is lost, the next
+  // Receive gets it. One task at a time (IsBusy). The handle outlives the await
+  // and stays where it is.
+  auto Receive() { return detail::Receiving<Reply>(&call_->flow()); }
 };
 
 // A call that sends a stream of requests and gets one reply.
 template <typename Request, typename Reply>
-class ClientWriter {
+class ClientWriter : public StreamHandle {
  public:
-  explicit ClientWriter(std::unique_ptr<detail::StreamingCall> call)
-      : call_(std::move(call)) {}
+  using StreamHandle::StreamHandle;
 
   // Gives `message` to the call. Completes when it has been taken, which is
   // when the one before has been passed on. co_await gives absl::Status: the
@@ -150,22 +159,14 @@ class ClientWriter {
     }
     co_return **std::move(reply);
   }
-
-  void Cancel() { call_->Cancel(); }
-  const Metadata& headers() const { return call_->headers(); }
-  const Metadata& trailers() const { return call_->trailers(); }
-
- private:
-  std::unique_ptr<detail::StreamingCall> call_;
 };
 
 // A call with a stream both ways. Sending and receiving may go on at the same
 // time, in different tasks.
 template <typename Request, typename Reply>
-class ClientStream {
+class ClientStream : public StreamHandle {
  public:
-  explicit ClientStream(std::unique_ptr<detail::StreamingCall> call)
-      : call_(std::move(call)) {}
+  using StreamHandle::StreamHandle;
 
   // As ClientWriter's.
   auto Send(const Request& message) {
@@ -175,13 +176,6 @@ class ClientStream {
   auto CloseSend() { return detail::HalfClosing(&call_->flow()); }
   // As ClientReader's.
   auto Receive() { return detail::Receiving<Reply>(&call_->flow()); }
-
-  void Cancel() { call_->Cancel(); }
-  const Metadata& headers() const { return call_->headers(); }
-  const Metadata& trailers() const { return call_->trailers(); }
-
- private:
-  std::unique_ptr<detail::StreamingCall> call_;
 };
 
 namespace detail {
