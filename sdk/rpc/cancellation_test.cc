@@ -467,6 +467,84 @@ TEST_P(CancellationTest, AStoppedReceiveLosesNothing) {
   });
 }
 
+// Nothing of what was stopped before it began has happened: the server sees the
+// messages around it, and the end where it was said.
+TEST_P(CancellationTest, AStreamsOperationsBeforeTheyStart) {
+  Run([&](World& world) -> Task<absl::Status> {
+    const auto stopped = [](auto operation) -> Task<bool> {
+      CancelScope scope;
+      scope.Cancel();
+      co_return !(co_await scope.Run(std::move(operation))).has_value();
+    };
+    auto talk = world.client().Talk();
+    EXPECT_TRUE(co_await stopped(talk.Send(MakeRequest("", "never"))));
+    co_await OrReturn(talk.Send(MakeRequest("", "first")));
+    EXPECT_TRUE(co_await stopped(talk.Receive()));
+    EXPECT_TRUE(co_await stopped(talk.CloseSend()));
+    co_await OrReturn(talk.Send(MakeRequest("", "second")));
+    for (const char* text : {"first", "second"}) {
+      auto reply = co_await OrReturn(talk.Receive());
+      EXPECT_TRUE(reply.has_value() && reply->text() == text);
+    }
+    co_await OrReturn(talk.CloseSend());
+    EXPECT_EQ(co_await OrReturn(talk.Receive()), std::nullopt);
+
+    auto upload = world.client().Upload();
+    co_await OrReturn(upload.Send(MakeRequest("")));
+    EXPECT_TRUE(co_await stopped(upload.Finish()));
+    co_await OrReturn(upload.Send(MakeRequest("")));
+    Reply reply = co_await OrReturn(upload.Finish());
+    EXPECT_EQ(reply.number(), 2);
+    co_return absl::OkStatus();
+  });
+}
+
+// Cancelled in about the moment in which a message has been taken or is there:
+// each arrives once, in order, whoever came first.
+TEST_P(CancellationTest, AStreamsOperationsAtCompletion) {
+  int completed = 0;
+  Run([&](World& world) -> Task<absl::Status> {
+    const auto race = [&](int i, auto operation) -> Task<bool> {
+      CancelScope scope;
+      auto cancel = [&]() -> Task<void> {
+        for (int n = 0; n < i; ++n) co_await Checkpoint();
+        scope.Cancel();
+      };
+      auto [result, done] =
+          co_await AllOf(scope.Run(std::move(operation)), cancel);
+      co_return result.has_value();
+    };
+    auto talk = world.client().Talk();
+    std::vector<std::string> sent;
+    for (int i = 0; i < 200; ++i) {
+      const std::string text = std::to_string(i);
+      if (co_await race(i % 20, talk.Send(MakeRequest("", text)))) {
+        sent.push_back(text);
+      }
+    }
+    EXPECT_FALSE(sent.empty());
+    std::vector<std::string> received;
+    const auto receive = [&]() -> Task<absl::Status> {
+      auto reply = co_await OrReturn(talk.Receive());
+      EXPECT_TRUE(reply.has_value());
+      if (reply.has_value()) received.push_back(reply->text());
+      co_return absl::OkStatus();
+    };
+    for (int i = 0; received.size() < sent.size(); ++i) {
+      const size_t before = received.size();
+      const bool has = co_await race(i % 20, receive());
+      EXPECT_EQ(received.size(), before + (has ? 1 : 0));
+      completed += has;
+      if (!has) co_await world.Settle();
+    }
+    EXPECT_EQ(received, sent);
+    co_await OrReturn(talk.CloseSend());
+    EXPECT_EQ(co_await OrReturn(talk.Receive()), std::nullopt);
+    co_return absl::OkStatus();
+  });
+  EXPECT_GT(completed, 0);
+}
+
 // The writer is held up, tries with a limit, and never sends a message twice or
 // leaves one out.
 TEST_P(CancellationTest, AStoppedSendHasSentNothing) {

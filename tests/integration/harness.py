@@ -34,6 +34,15 @@ def wait_for(condition, what, timeout=20, interval=0.02):
         time.sleep(interval)
 
 
+def eventually(condition, timeout=5):
+    """Whether condition() becomes true in time: for what somebody else then checks and reports."""
+    try:
+        wait_for(condition, "", timeout)
+        return True
+    except ServiceFailed:
+        return False
+
+
 class Service:
     """A running process; use it as a context manager."""
 

@@ -20,7 +20,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness  # noqa: E402
-from harness import Service, need, run, wait_for  # noqa: E402
+from harness import Service, eventually, need, run, wait_for  # noqa: E402
 
 BINARY = harness.built("services/udp_echo/udp_echo")
 
@@ -45,9 +45,15 @@ def drops(service):
 
 def adds_up(test, service):
     """Once nothing is under way, each datagram has one outcome."""
+    def outcomes(counts):
+        return counts["echoed"] + sum(counts["dropped"].values())
+
+    def settled():  # a reply is counted after it went out
+        counts = service.counts()
+        return counts["received"] == outcomes(counts)
+    eventually(settled)
     counts = service.counts()
-    test.assertEqual(counts["received"],
-                     counts["echoed"] + sum(counts["dropped"].values()), counts)
+    test.assertEqual(counts["received"], outcomes(counts), counts)
     return counts
 
 
