@@ -40,7 +40,7 @@ enum class IoCode : uint8_t {
   kPoll,
 };
 
-class IoOperation : public detail::OperationBase {
+class IoOperation : public OperationBase {
  public:
   IoCode code() const { return code_; }
   IoDirection direction() const { return direction_; }
@@ -51,8 +51,8 @@ class IoOperation : public detail::OperationBase {
   void Cancel() noexcept override;
 
   // For backends, after Submit said false.
-  using detail::OperationBase::Complete;
-  using detail::OperationBase::Stop;
+  using OperationBase::Complete;
+  using OperationBase::Stop;
   // Stops it where only its descriptor knows of it: it waits, and nothing is
   // under way.
   void Withdraw() noexcept;
@@ -214,7 +214,7 @@ class PollOperation : public IoOperation {
 };
 
 // Waits until a descriptor that was released is really gone.
-class CloseOperation final : public detail::OperationBase,
+class CloseOperation final : public OperationBase,
                              public detail::IntrusiveListNode {
  public:
   explicit CloseOperation(Descriptor* descriptor) : descriptor_(descriptor) {}

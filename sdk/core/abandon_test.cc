@@ -46,7 +46,7 @@ struct Says {
 int tries = 0;
 
 // Completes at once, and counts that.
-class CountOp final : public detail::OperationBase {
+class CountOp final : public OperationBase {
  public:
   CountOp() = default;
   bool Try() { return ++tries > 0; }

@@ -74,7 +74,8 @@ class AllOfAwaiter final : public AllOfBase {
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+      std::apply([&](auto&... legs) { (BeginLeg(legs, "AllOf leg"), ...); },
+                 legs_);
     });
   }
 
@@ -109,7 +110,7 @@ class AllOfRangeAwaiter final : public AllOfBase {
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i]);
+      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i], "AllOf leg");
     });
   }
 

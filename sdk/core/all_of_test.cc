@@ -273,7 +273,8 @@ TEST(AllOf, TheFirstErrorCancelsTheRest) {
     EXPECT_EQ(time.elapsed(), 1s);
     EXPECT_EQ(alive, 0);
     EXPECT_EQ(cause->source, CancelCause::Source::kChildFailed);
-    EXPECT_EQ(cause->reason, "task 'leg' failed: NOT_FOUND: no such thing");
+    EXPECT_EQ(cause->reason,
+              "task 'AllOf leg' failed: NOT_FOUND: no such thing");
     EXPECT_FALSE(CancelPending());
     EXPECT_EQ(Stats().timers, 0u);
   });
@@ -675,7 +676,7 @@ TEST(AllOf, ALegMayCancelTheScopeAroundIt) {
           co_return 1;
         },
         VoidIn(1h)))));
-    EXPECT_EQ(scope.cause()->task, "leg");
+    EXPECT_EQ(scope.cause()->task, "AllOf leg");
     EXPECT_TRUE(scope.caught());
   });
 }

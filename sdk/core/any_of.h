@@ -58,7 +58,8 @@ class AnyOfAwaiter final : public AnyOfBase {
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+      std::apply([&](auto&... legs) { (BeginLeg(legs, "AnyOf leg"), ...); },
+                 legs_);
     });
   }
 

@@ -6,9 +6,12 @@
 
 #include "braid/core/all_of.h"           // IWYU pragma: export
 #include "braid/core/any_of.h"           // IWYU pragma: export
+#include "braid/core/cancel_cause.h"     // IWYU pragma: export
 #include "braid/core/cancel_scope.h"     // IWYU pragma: export
+#include "braid/core/driver.h"           // IWYU pragma: export
 #include "braid/core/finally.h"          // IWYU pragma: export
 #include "braid/core/first_ok.h"         // IWYU pragma: export
+#include "braid/core/group_error.h"      // IWYU pragma: export
 #include "braid/core/operation.h"        // IWYU pragma: export
 #include "braid/core/or_return.h"        // IWYU pragma: export
 #include "braid/core/outcome.h"          // IWYU pragma: export
@@ -21,6 +24,7 @@
 #include "braid/core/task_group.h"       // IWYU pragma: export
 #include "braid/core/task_handle.h"      // IWYU pragma: export
 #include "braid/core/task_local.h"       // IWYU pragma: export
+#include "braid/core/task_name.h"        // IWYU pragma: export
 #include "braid/core/task_tree.h"        // IWYU pragma: export
 #include "braid/core/time.h"             // IWYU pragma: export
 #include "braid/core/timeout.h"          // IWYU pragma: export

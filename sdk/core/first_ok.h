@@ -70,7 +70,8 @@ class FirstOkAwaiter final : public FirstOkBase {
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      std::apply([&](auto&... legs) { (BeginLeg(legs), ...); }, legs_);
+      std::apply([&](auto&... legs) { (BeginLeg(legs, "FirstOk leg"), ...); },
+                 legs_);
     });
   }
 
@@ -101,7 +102,7 @@ class FirstOkRangeAwaiter final : public FirstOkBase {
 
   Link* Start(Link* link) {
     return StartLegs(link, [&] {
-      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i]);
+      for (size_t i = 0; i < size_; ++i) BeginLeg(*legs_[i], "FirstOk leg");
     });
   }
 

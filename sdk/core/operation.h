@@ -47,7 +47,11 @@
 #include "braid/core/detail/task_node.h"
 
 namespace braid {
+
 namespace detail {
+template <typename Op>
+class OperationAwaiter;
+}
 
 // The base of every leaf operation's state.
 class OperationBase {
@@ -61,49 +65,54 @@ class OperationBase {
   virtual void Cancel() noexcept = 0;
 
   // The task that waits in this operation; nullptr if none does.
-  TaskNode* task() const { return task_; }
+  detail::TaskNode* task() const { return task_; }
 
  protected:
   ~OperationBase() {
-    Check(task_ == nullptr,
-          "the frame of an operation in flight is destroyed; this is a bug in "
-          "Braid");
+    detail::Check(
+        task_ == nullptr,
+        "the frame of an operation in flight is destroyed; this is a bug in "
+        "Braid");
   }
 
   // The operation happened: the task goes on with its result.
   void Complete() {
-    TaskNode* task = Unpark();
+    detail::TaskNode* task = Unpark();
     task->loop()->Enqueue(task);
   }
   // The operation did not happen and will not: the task is stopped.
   void Stop() {
-    TaskNode* task = Unpark();
+    detail::TaskNode* task = Unpark();
     task->loop()->EnqueueStopped(task);
   }
 
  private:
   template <typename Op>
-  friend class OperationAwaiter;
+  friend class detail::OperationAwaiter;
 
-  void Park(TaskNode* task, Link* link) {
+  void Park(detail::TaskNode* task, detail::Link* link) {
     task->ParkAt(link);
     task->parked = this;
     task_ = task;
   }
-  TaskNode* Unpark() {
-    Check(task_ != nullptr,
-          "an operation completed twice, or before it was awaited; this is a "
-          "bug in the operation");
-    Check(task_->loop()->OnItsThread(),
-          "an operation is completed on another thread than its task's; hand "
-          "the news to the task's loop");
-    TaskNode* task = std::exchange(task_, nullptr);
+  detail::TaskNode* Unpark() {
+    detail::Check(
+        task_ != nullptr,
+        "an operation completed twice, or before it was awaited; this is a "
+        "bug in the operation");
+    detail::Check(
+        task_->loop()->OnItsThread(),
+        "an operation is completed on another thread than its task's; hand "
+        "the news to the task's loop");
+    detail::TaskNode* task = std::exchange(task_, nullptr);
     task->parked = nullptr;
     return task;
   }
 
-  TaskNode* task_ = nullptr;
+  detail::TaskNode* task_ = nullptr;
 };
+
+namespace detail {
 
 // What drives an operation's state: cancellation first, then Try(), then
 // Suspend(). Used by coroutines and by boundaries.

@@ -50,7 +50,7 @@ class Box {
   bool empty() const { return item_ == nullptr; }
 
  private:
-  class TakeOp final : public detail::OperationBase {
+  class TakeOp final : public OperationBase {
    public:
     explicit TakeOp(Box* box) : box_(box) {}
 
@@ -339,7 +339,7 @@ TEST(Operation, TasksResumeInTheOrderOfCompletion) {
 // Misuse
 
 TEST(OperationDeathTest, CompletedTwice) {
-  class Twice final : public detail::OperationBase {
+  class Twice final : public OperationBase {
    public:
     bool Try() { return false; }
     void Suspend() {
@@ -358,7 +358,7 @@ TEST(OperationDeathTest, CompletedTwice) {
 
 TEST(OperationDeathTest, FromTheWrongThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  class Elsewhere final : public detail::OperationBase {
+  class Elsewhere final : public OperationBase {
    public:
     bool Try() { return false; }
     void Suspend() {

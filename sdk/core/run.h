@@ -20,10 +20,9 @@
 #include "braid/core/detail/result.h"
 #include "braid/core/detail/slot.h"
 #include "braid/core/detail/task_node.h"
+#include "braid/core/driver.h"
 
 namespace braid {
-
-using LoopOptions = detail::LoopOptions;
 
 namespace detail {
 

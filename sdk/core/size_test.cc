@@ -57,7 +57,7 @@ static_assert(AtMost<sizeof(detail::OrReturnAwaiter<
                             Task<absl::Status>, detail::Promise<absl::Status>>),
                      48>());
 // Operations.
-static_assert(AtMost<sizeof(detail::OperationBase), 16>());
+static_assert(AtMost<sizeof(OperationBase), 16>());
 static_assert(AtMost<sizeof(AwaiterOf<Sleep>), 64>());
 static_assert(AtMost<sizeof(AwaiterOf<decltype(Checkpoint())>), 8>());
 static_assert(AtMost<sizeof(AwaiterOf<decltype(StopRequested())>), 64>());

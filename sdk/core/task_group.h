@@ -143,7 +143,7 @@ class TaskGroup {
   friend class detail::StartAndWaitOp;
   friend class detail::ChildBase;
 
-  class JoinOp final : public detail::OperationBase {
+  class JoinOp final : public OperationBase {
    public:
     explicit JoinOp(TaskGroup* group) : group_(group) {
       detail::Check(!group->closed_, "a task group is joined after it closed");

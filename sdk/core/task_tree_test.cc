@@ -135,7 +135,7 @@ TEST(TaskTree, LegsOfACombinatorAreTasks) {
       const TaskInfo* both = Find(tasks, "both");
       for (size_t i = 2; i < tasks.size(); ++i) {
         EXPECT_EQ(tasks[i].parent_id, both->id);
-        EXPECT_EQ(tasks[i].name, "leg");
+        EXPECT_EQ(tasks[i].name, "AllOf leg");
       }
       EXPECT_EQ(tasks[2].awaits.size(), 1u);
       group.Cancel();

@@ -34,7 +34,7 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
 
   WithBackgroundAwaiter(Background&& background, B&& body)
       : Link(&kOps),
-        background_(std::move(background), "background"),
+        background_(std::move(background)),
         body_(std::move(body)) {}
 
   bool Ready() const { return false; }
@@ -47,7 +47,7 @@ class WithBackgroundAwaiter final : public Link, private LegObserver {
     // cancelled at its own time.
     set_.scope.SetShield(true);
     set_.scope.Link(*host.loop(), host.scope, nullptr);
-    background_.Begin(set_, &set_.scope, this);
+    background_.Begin(set_, &set_.scope, this, "background");
     body_scope_.Enter(host);
     return body_.Start(this);
   }

@@ -57,7 +57,7 @@ class SignalStream {
  private:
   class State;
 
-  class NextOp final : public detail::OperationBase {
+  class NextOp final : public OperationBase {
    public:
     explicit NextOp(State* state);
     ~NextOp();

@@ -117,7 +117,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   };
 
   // Completes when no call is left.
-  class IdleOp final : public braid::detail::OperationBase {
+  class IdleOp final : public OperationBase {
    public:
     explicit IdleOp(Core* core) : core_(core) {}
     bool Try() { return core_->calls_.empty(); }

@@ -46,7 +46,7 @@ class EventWait final : public Case {
     ++completed;
   }
   void Release() override { event_.Set(); }
-  size_t waiting() const override { return event_.statistics().tasks_waiting; }
+  size_t waiting() const override { return event_.stats().tasks_waiting; }
   bool for_all() const override { return true; }
 
  private:
@@ -63,7 +63,7 @@ class MutexLock final : public Case {
     held_ = std::move(guard);
   }
   void Release() override { held_.reset(); }
-  size_t waiting() const override { return mutex_.statistics().tasks_waiting; }
+  size_t waiting() const override { return mutex_.stats().tasks_waiting; }
 
  private:
   Mutex mutex_;
@@ -78,9 +78,7 @@ class SemaphoreAcquire final : public Case {
     ++completed;
   }
   void Release() override { semaphore_.Release(); }
-  size_t waiting() const override {
-    return semaphore_.statistics().tasks_waiting;
-  }
+  size_t waiting() const override { return semaphore_.stats().tasks_waiting; }
 
  private:
   Semaphore semaphore_{0};
@@ -95,9 +93,7 @@ class LimiterAcquire final : public Case {
     tokens_.push_back(std::move(token));
   }
   void Release() override { limiter_.SetTotal(limiter_.total() + 1); }
-  size_t waiting() const override {
-    return limiter_.statistics().tasks_waiting;
-  }
+  size_t waiting() const override { return limiter_.stats().tasks_waiting; }
 
  private:
   CapacityLimiter limiter_{0};
@@ -118,8 +114,7 @@ class ConditionWait final : public Case {
     condition_.Notify();
   }
   size_t waiting() const override {
-    return condition_.statistics().tasks_waiting +
-           condition_.statistics().tasks_locking;
+    return condition_.stats().tasks_waiting + condition_.stats().tasks_locking;
   }
 
  private:
@@ -140,7 +135,7 @@ class WatchNext final : public Case {
     ++completed;
   }
   void Release() override { watch_.Set(1); }
-  size_t waiting() const override { return watch_.statistics().tasks_waiting; }
+  size_t waiting() const override { return watch_.stats().tasks_waiting; }
   bool for_all() const override { return true; }
 
  private:
@@ -184,7 +179,7 @@ class ChannelSend final : public Case {
     });
   }
   size_t waiting() const override {
-    return channel_.sender.statistics().tasks_waiting_to_send;
+    return channel_.sender.stats().tasks_waiting_to_send;
   }
 
  private:
@@ -208,7 +203,7 @@ class ChannelReceive final : public Case {
     });
   }
   size_t waiting() const override {
-    return channel_.receiver.statistics().tasks_waiting_to_receive;
+    return channel_.receiver.stats().tasks_waiting_to_receive;
   }
 
  private:

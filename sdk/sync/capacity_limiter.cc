@@ -88,7 +88,7 @@ ptrdiff_t CapacityLimiter::available() const {
       std::min<size_t>(total_ - borrowed_, PTRDIFF_MAX));
 }
 
-CapacityLimiter::Statistics CapacityLimiter::statistics() const {
+CapacityLimiter::Stats CapacityLimiter::stats() const {
   // Sorted afterwards, because the map has no order of its own.
   std::vector<std::pair<uint64_t, Borrower>> holders;
   for (const auto& [borrower, place] : borrowers_->places) {
@@ -96,11 +96,11 @@ CapacityLimiter::Statistics CapacityLimiter::statistics() const {
   }
   std::sort(holders.begin(), holders.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
-  Statistics statistics{total_, borrowed_, {}, waiters_.Count()};
+  Stats stats{total_, borrowed_, {}, waiters_.Count()};
   for (const auto& [place, borrower] : holders) {
-    statistics.borrowers.push_back(borrower);
+    stats.borrowers.push_back(borrower);
   }
-  return statistics;
+  return stats;
 }
 
 bool CapacityLimiter::AcquireOp::Try() {

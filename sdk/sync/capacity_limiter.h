@@ -51,7 +51,7 @@ class CapacityLimiter {
     }
   };
 
-  struct Statistics {
+  struct Stats {
     size_t total = 0;
     size_t borrowed = 0;
     std::vector<Borrower> borrowers;  // in the order in which they got theirs
@@ -126,7 +126,7 @@ class CapacityLimiter {
   ptrdiff_t available() const;
 
   // Takes time and memory for every borrower and waiting task.
-  Statistics statistics() const;
+  Stats stats() const;
 
  private:
   static constexpr char kNoBorrower[] =

@@ -76,7 +76,7 @@ TEST(CapacityLimiterTest, RaisingTheTotalWakesWaiters) {
     }
     co_await OthersWait();
     EXPECT_EQ(limiter.available(), 0);
-    EXPECT_EQ(limiter.statistics().tasks_waiting, 5u);
+    EXPECT_EQ(limiter.stats().tasks_waiting, 5u);
     limiter.SetTotal(2);
     EXPECT_EQ(inside, 0) << "nothing resumes inside SetTotal()";
     EXPECT_EQ(limiter.borrowed(), 2u) << "but the tokens are theirs";
@@ -126,14 +126,14 @@ TEST(CapacityLimiterTest, KnowsWhoHasTheTokens) {
       co_await SleepFor(2s);
     });
     co_await OthersWait();
-    CapacityLimiter::Statistics now = limiter.statistics();
+    CapacityLimiter::Stats now = limiter.stats();
     EXPECT_EQ(now.total, 2u);
     EXPECT_EQ(now.borrowed, 2u);
     EXPECT_EQ(now.borrowers,
               (std::vector<Borrower>{{task.id(), nullptr}, {0, &object}}));
     EXPECT_EQ(now.tasks_waiting, 1u);
     token.Release();
-    now = limiter.statistics();
+    now = limiter.stats();
     EXPECT_EQ(now.borrowers, (std::vector<Borrower>{{task.id(), nullptr},
                                                     {waiter.id(), nullptr}}));
     EXPECT_EQ(now.tasks_waiting, 0u);
@@ -145,12 +145,12 @@ TEST(CapacityLimiterTest, ATokenStaysItsBorrowersWhenItMoves) {
   RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     CapacityLimiter limiter(1);
     CapacityLimiter::Token token = co_await limiter.Acquire();
-    const std::vector<Borrower> borrowers = limiter.statistics().borrowers;
+    const std::vector<Borrower> borrowers = limiter.stats().borrowers;
     group.Start(
         "holder",
         [&](CapacityLimiter::Token token) -> Task<void> {
           EXPECT_TRUE(token);
-          EXPECT_EQ(limiter.statistics().borrowers, borrowers);
+          EXPECT_EQ(limiter.stats().borrowers, borrowers);
           co_await SleepFor(1s);
         },
         std::move(token));
@@ -168,7 +168,7 @@ TEST(CapacityLimiterTest, ABorrowerThatGaveUpMayAskAgain) {
       auto token = co_await MoveOnAfter(1s, limiter.Acquire());
       EXPECT_FALSE(token.has_value());
     }
-    EXPECT_EQ(limiter.statistics().tasks_waiting, 0u);
+    EXPECT_EQ(limiter.stats().tasks_waiting, 0u);
     limiter.SetTotal(1);
     CapacityLimiter::Token token = co_await limiter.Acquire();
     co_return absl::OkStatus();

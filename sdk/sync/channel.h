@@ -86,8 +86,8 @@ class ChannelEnd {
   bool closed() const { return state_ == nullptr; }
 
   // Linear in the number of waiting tasks.
-  ChannelStatistics statistics() const {
-    return state_ == nullptr ? ChannelStatistics() : state_->statistics();
+  ChannelStats stats() const {
+    return state_ == nullptr ? ChannelStats() : state_->stats();
   }
 
  protected:

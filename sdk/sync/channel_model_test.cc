@@ -104,7 +104,7 @@ class Model {
   }
 
   void Look() {
-    const ChannelStatistics now = probe_.statistics();
+    const ChannelStats now = probe_.stats();
     if (probe_.closed()) return;
     EXPECT_LE(now.buffer_used, now.capacity);
     EXPECT_LE(now.peak_buffer_used, now.capacity);

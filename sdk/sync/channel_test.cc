@@ -125,7 +125,7 @@ TEST(ChannelTest, WithoutLimitNobodyWaitsToSend) {
       EXPECT_EQ(*receiver.TryReceive(), std::to_string(received++));
     }
   }
-  EXPECT_EQ(receiver.statistics().capacity, kUnbounded);
+  EXPECT_EQ(receiver.stats().capacity, kUnbounded);
   RunGroupInOrder([&](TaskGroup&) -> Task<absl::Status> {
     sender.Close();
     while (auto item = co_await OrReturn(receiver.Receive())) {
@@ -233,11 +233,11 @@ TEST(ChannelTest, TheLastSenderThatClosesEndsTheStream) {
       });
     }
     co_await OthersWait();
-    EXPECT_EQ(receiver.statistics().open_senders, 2u);
+    EXPECT_EQ(receiver.stats().open_senders, 2u);
     sender.Close();
     sender.Close();
     EXPECT_TRUE(sender.closed());
-    EXPECT_EQ(receiver.statistics().open_senders, 1u);
+    EXPECT_EQ(receiver.stats().open_senders, 1u);
     co_await OthersWait();
     EXPECT_FALSE(ended);
     clone = Sender<int>();  // assignment closes, too
@@ -374,7 +374,7 @@ TEST(ChannelTest, AClosedOrMovedFromEndIsClosed) {
   EXPECT_FALSE(moved.closed());
   EXPECT_TRUE(IsClosed(sender.TrySend(1)));
   EXPECT_TRUE(sender.Clone().closed());
-  EXPECT_EQ(sender.statistics().capacity, 0u);
+  EXPECT_EQ(sender.stats().capacity, 0u);
   EXPECT_TRUE(Receiver<int>().closed());
   EXPECT_TRUE(IsClosed(Receiver<int>().TryReceive().status()));
   Sender<int>& self = moved;
@@ -383,7 +383,7 @@ TEST(ChannelTest, AClosedOrMovedFromEndIsClosed) {
   EXPECT_TRUE(moved.TrySend(1).ok());
 }
 
-TEST(ChannelTest, Statistics) {
+TEST(ChannelTest, Stats) {
   RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(2);
     Sender<int> second = sender.Clone();
@@ -393,7 +393,7 @@ TEST(ChannelTest, Statistics) {
       });
     }
     co_await OthersWait();
-    ChannelStatistics now = receiver.statistics();
+    ChannelStats now = receiver.stats();
     EXPECT_EQ(now.buffer_used, 2u);
     EXPECT_EQ(now.peak_buffer_used, 2u);
     EXPECT_EQ(now.capacity, 2u);
@@ -405,7 +405,7 @@ TEST(ChannelTest, Statistics) {
     auto waiter = group.Start(
         "receiver", [&]() -> Task<void> { (void)co_await receiver.Receive(); });
     co_await OthersWait();
-    now = sender.statistics();
+    now = sender.stats();
     EXPECT_EQ(now.buffer_used, 0u);
     EXPECT_EQ(now.peak_buffer_used, 2u);
     EXPECT_EQ(now.tasks_waiting_to_send, 0u);
@@ -461,7 +461,7 @@ TEST(ChannelTest, AnItemGoesPastTasksThatAreBeingCancelled) {
       });
       co_await OthersWait();
       receivers.Cancel();
-      EXPECT_GT(receiver.statistics().tasks_waiting_to_receive, 0u);
+      EXPECT_GT(receiver.stats().tasks_waiting_to_receive, 0u);
       // Without a buffer it has to wait for another receiver.
       group.Start("other", [&]() -> Task<absl::Status> {
         EXPECT_EQ(co_await OrReturn(receiver.Receive()), 7);
@@ -490,7 +490,7 @@ TEST(ChannelTest, AnItemGoesPastTasksThatAreBeingCancelled) {
       });
       co_await OthersWait();
       senders.Cancel();
-      EXPECT_GT(receiver.statistics().tasks_waiting_to_send, 0u);
+      EXPECT_GT(receiver.stats().tasks_waiting_to_send, 0u);
       if (capacity > 0) {
         EXPECT_EQ(co_await OrReturn(receiver.Receive()), 1);
       } else {
@@ -498,7 +498,7 @@ TEST(ChannelTest, AnItemGoesPastTasksThatAreBeingCancelled) {
       }
       co_await OthersWait();
       EXPECT_EQ(sent, 0);
-      EXPECT_EQ(receiver.statistics().buffer_used, 0u);
+      EXPECT_EQ(receiver.stats().buffer_used, 0u);
       co_return co_await group.Join();
     });
   }
@@ -517,7 +517,7 @@ TEST(ChannelTest, ItemsMayHoldEndsOfTheirOwnChannel) {
     Sender<Request> last = sender.Clone();
     EXPECT_TRUE(last.TrySend(Request{std::move(sender)}).ok());
     last.Close();
-    EXPECT_EQ(receiver.statistics().open_senders, 3u);
+    EXPECT_EQ(receiver.stats().open_senders, 3u);
     receiver.Close();
   }
 }

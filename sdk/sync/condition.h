@@ -40,7 +40,7 @@ namespace braid {
 
 class Condition {
  public:
-  struct Statistics {
+  struct Stats {
     size_t tasks_waiting = 0;  // to be notified
     size_t tasks_locking = 0;  // notified or cancelled, for the mutex
   };
@@ -77,7 +77,7 @@ class Condition {
   void NotifyAll() { Notify(SIZE_MAX); }
 
   // Linear in the number of waiting tasks.
-  Statistics statistics() const { return {waiters_.Count(), locking_}; }
+  Stats stats() const { return {waiters_.Count(), locking_}; }
 
  private:
   class WaitOp final : public Mutex::Waiter {

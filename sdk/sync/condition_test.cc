@@ -30,16 +30,16 @@ TEST(ConditionTest, WaitGivesTheMutexUpAndTakesItBack) {
       woken = true;
     });
     co_await OthersWait();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 1u);
+    EXPECT_EQ(changed.stats().tasks_waiting, 1u);
     EXPECT_FALSE(mutex.locked());
     Mutex::Guard guard = co_await mutex.Lock();
     changed.Notify();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 0u);
-    EXPECT_EQ(changed.statistics().tasks_locking, 1u);
+    EXPECT_EQ(changed.stats().tasks_waiting, 0u);
+    EXPECT_EQ(changed.stats().tasks_locking, 1u);
     co_await SleepFor(1s);
     EXPECT_FALSE(woken) << "the mutex is still ours";
     guard.Unlock();
-    EXPECT_EQ(changed.statistics().tasks_locking, 0u);
+    EXPECT_EQ(changed.stats().tasks_locking, 0u);
     co_await OrReturn(group.Join());
     EXPECT_TRUE(woken);
     EXPECT_FALSE(mutex.locked());
@@ -135,8 +135,8 @@ TEST(ConditionTest, ACancelledWaitTakesTheMutexBackFirst) {
     co_await OthersWait();
     Mutex::Guard guard = co_await mutex.Lock();
     waiter.Cancel();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 0u);
-    EXPECT_EQ(changed.statistics().tasks_locking, 1u);
+    EXPECT_EQ(changed.stats().tasks_waiting, 0u);
+    EXPECT_EQ(changed.stats().tasks_locking, 1u);
     co_await SleepFor(1s);
     EXPECT_FALSE(waiter.done());
     guard.Unlock();
@@ -222,8 +222,8 @@ TEST(ConditionTest, ACancelledTaskPassesItsNotificationOn) {
     changed.Notify();
     // Notified, but it doesn't have the mutex yet.
     waiters[0].Cancel();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 1u);
-    EXPECT_EQ(changed.statistics().tasks_locking, 2u);
+    EXPECT_EQ(changed.stats().tasks_waiting, 1u);
+    EXPECT_EQ(changed.stats().tasks_locking, 2u);
     guard.Unlock();
     co_await OthersWait();
     EXPECT_TRUE(waiters[0].done());
@@ -285,9 +285,9 @@ TEST(ConditionTest, NotifiesPastTasksThatAreBeingCancelled) {
     co_await SleepFor(1s);
     auto survivor = group.Start("survivor", wait);
     co_await OthersWait();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 2u);
+    EXPECT_EQ(changed.stats().tasks_waiting, 2u);
     scope.Cancel();
-    EXPECT_EQ(changed.statistics().tasks_waiting, 2u) << "not there yet";
+    EXPECT_EQ(changed.stats().tasks_waiting, 2u) << "not there yet";
     changed.Notify();
     EXPECT_TRUE((co_await survivor.Join()).ok());
     co_await OrReturn(group.Join());

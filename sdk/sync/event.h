@@ -24,7 +24,7 @@ namespace braid {
 
 class Event {
  public:
-  struct Statistics {
+  struct Stats {
     size_t tasks_waiting = 0;
   };
 
@@ -47,7 +47,7 @@ class Event {
   auto Wait() { return Operation<WaitOp, Event*>(this); }
 
   // Linear in the number of waiting tasks.
-  Statistics statistics() const { return {waiters_.Count()}; }
+  Stats stats() const { return {waiters_.Count()}; }
 
  private:
   class WaitOp final : public detail::WaitOperation {

@@ -24,11 +24,11 @@ TEST(EventTest, WaitersGoOnOnceItIsSet) {
       });
     }
     co_await OthersWait();
-    EXPECT_EQ(event.statistics().tasks_waiting, 3u);
+    EXPECT_EQ(event.stats().tasks_waiting, 3u);
     EXPECT_FALSE(event.is_set());
     event.Set();
     EXPECT_TRUE(event.is_set());
-    EXPECT_EQ(event.statistics().tasks_waiting, 0u);
+    EXPECT_EQ(event.stats().tasks_waiting, 0u);
     EXPECT_EQ(woken, 0) << "nothing resumes inside Set()";
     co_return co_await group.Join();
   });

@@ -10,7 +10,7 @@ std::optional<Mutex::Guard> Mutex::TryLock() {
   return Guard(this);
 }
 
-Mutex::Statistics Mutex::statistics() const {
+Mutex::Stats Mutex::stats() const {
   return {locked(), owner_ == kNoTask ? 0 : owner_, waiters_.Count()};
 }
 

@@ -36,7 +36,7 @@ class Condition;
 
 class Mutex {
  public:
-  struct Statistics {
+  struct Stats {
     bool locked = false;
     // TaskInfo::id of the task that locked it; 0 if it isn't locked, or was
     // locked where no task ran.
@@ -98,7 +98,7 @@ class Mutex {
 
   bool locked() const { return owner_ != kFree; }
   // Linear in the number of waiting tasks.
-  Statistics statistics() const;
+  Stats stats() const;
 
  private:
   friend class Condition;

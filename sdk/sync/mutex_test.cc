@@ -54,7 +54,7 @@ TEST(MutexTest, UnlockingHandsItToTheNextInLine) {
       });
       co_await OthersWait();
     }
-    EXPECT_EQ(mutex.statistics().tasks_waiting, 3u);
+    EXPECT_EQ(mutex.stats().tasks_waiting, 3u);
     guard.reset();
     EXPECT_TRUE(mutex.locked()) << "reserved for the first waiter";
     EXPECT_FALSE(mutex.TryLock().has_value()) << "nobody gets in between";
@@ -86,8 +86,8 @@ TEST(MutexTest, MayBeUsedWhereNoLoopRuns) {
     std::optional<Mutex::Guard> guard = mutex.TryLock();
     EXPECT_TRUE(guard.has_value());
     EXPECT_FALSE(mutex.TryLock().has_value());
-    EXPECT_TRUE(mutex.statistics().locked);
-    EXPECT_EQ(mutex.statistics().owner, 0u);
+    EXPECT_TRUE(mutex.stats().locked);
+    EXPECT_EQ(mutex.stats().owner, 0u);
   }
   EXPECT_TRUE(mutex.TryLock().has_value());
 }
@@ -108,10 +108,10 @@ TEST(MutexTest, ATaskThatEndsOrIsStoppedLeavesNothingLocked) {
   });
 }
 
-TEST(MutexTest, StatisticsNameTheOwner) {
+TEST(MutexTest, StatsNameTheOwner) {
   RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     Mutex mutex;
-    EXPECT_EQ(mutex.statistics().owner, 0u);
+    EXPECT_EQ(mutex.stats().owner, 0u);
     auto owner = group.Start("owner", [&]() -> Task<void> {
       Mutex::Guard guard = co_await mutex.Lock();
       co_await SleepFor(1s);
@@ -122,12 +122,12 @@ TEST(MutexTest, StatisticsNameTheOwner) {
       co_await SleepFor(1s);
     });
     co_await SleepFor(500ms);
-    EXPECT_TRUE(mutex.statistics().locked);
-    EXPECT_EQ(mutex.statistics().owner, owner.id());
-    EXPECT_EQ(mutex.statistics().tasks_waiting, 1u);
+    EXPECT_TRUE(mutex.stats().locked);
+    EXPECT_EQ(mutex.stats().owner, owner.id());
+    EXPECT_EQ(mutex.stats().tasks_waiting, 1u);
     co_await SleepFor(1s);
-    EXPECT_EQ(mutex.statistics().owner, next.id());
-    EXPECT_EQ(mutex.statistics().tasks_waiting, 0u);
+    EXPECT_EQ(mutex.stats().owner, next.id());
+    EXPECT_EQ(mutex.stats().tasks_waiting, 0u);
     co_return co_await group.Join();
   });
 }
@@ -169,7 +169,7 @@ TEST(MutexTest, ATimeoutOnTheLockLeavesTheLine) {
     co_await OthersWait();
     auto late = co_await FailAfter(1s, mutex.Lock());
     EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
-    EXPECT_EQ(mutex.statistics().tasks_waiting, 0u);
+    EXPECT_EQ(mutex.stats().tasks_waiting, 0u);
     auto in_time = co_await FailAfter(10s, mutex.Lock());
     EXPECT_TRUE(in_time.ok());
     co_return absl::OkStatus();

@@ -34,7 +34,7 @@ namespace braid {
 
 class Semaphore {
  public:
-  struct Statistics {
+  struct Stats {
     size_t value = 0;
     size_t permits_held = 0;  // by Permit objects
     size_t tasks_waiting = 0;
@@ -121,7 +121,7 @@ class Semaphore {
   size_t value() const { return value_; }
   size_t max_value() const { return max_; }
   // Linear in the number of waiting tasks.
-  Statistics statistics() const { return {value_, held_, waiters_.Count()}; }
+  Stats stats() const { return {value_, held_, waiters_.Count()}; }
 
  private:
   class AcquireOp final : public detail::WaitOperation {

@@ -48,15 +48,15 @@ TEST(SemaphoreTest, APermitThatComesBackGoesToTheNextInLine) {
       });
       co_await OthersWait();
     }
-    EXPECT_EQ(semaphore.statistics().tasks_waiting, 3u);
-    EXPECT_EQ(semaphore.statistics().permits_held, 1u);
+    EXPECT_EQ(semaphore.stats().tasks_waiting, 3u);
+    EXPECT_EQ(semaphore.stats().permits_held, 1u);
     permit.reset();
     EXPECT_EQ(semaphore.value(), 0u) << "reserved for the first waiter";
-    EXPECT_EQ(semaphore.statistics().permits_held, 1u);
+    EXPECT_EQ(semaphore.stats().permits_held, 1u);
     EXPECT_FALSE(semaphore.TryAcquire().has_value());
     co_await OrReturn(group.Join());
     EXPECT_EQ(order, (std::vector{0, 1, 2}));
-    EXPECT_EQ(semaphore.statistics().permits_held, 0u);
+    EXPECT_EQ(semaphore.stats().permits_held, 0u);
     co_return absl::OkStatus();
   });
 }

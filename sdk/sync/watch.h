@@ -85,7 +85,7 @@ class Watch {
     uint64_t seen_ = 0;
   };
 
-  struct Statistics {
+  struct Stats {
     uint64_t values = 0;  // including the initial one
     size_t readers = 0;
     size_t tasks_waiting = 0;
@@ -130,7 +130,7 @@ class Watch {
   Reader Subscribe() { return Reader(state_); }
 
   // Linear in the number of waiting tasks.
-  Statistics statistics() const {
+  Stats stats() const {
     return {state_->version, state_->references - 1, state_->waiters.Count(),
             state_->closed};
   }

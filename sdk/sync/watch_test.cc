@@ -30,8 +30,8 @@ TEST(WatchTest, ReadersGetTheLatestValueAndTheLastOne) {
     group.Start("reader", Follow, watch->Subscribe(), std::ref(seen));
     group.Start("reader", Follow, watch->Subscribe(), std::ref(also_seen));
     co_await OthersWait();
-    EXPECT_EQ(watch->statistics().readers, 2u);
-    EXPECT_EQ(watch->statistics().tasks_waiting, 2u);
+    EXPECT_EQ(watch->stats().readers, 2u);
+    EXPECT_EQ(watch->stats().tasks_waiting, 2u);
     watch->Set(2);
     co_await OthersWait();
     watch->Set(3);
@@ -40,8 +40,8 @@ TEST(WatchTest, ReadersGetTheLatestValueAndTheLastOne) {
     watch->Set(5);
     watch->Close();
     EXPECT_TRUE(watch->closed());
-    EXPECT_TRUE(watch->statistics().closed);
-    EXPECT_EQ(watch->statistics().values, 5u);
+    EXPECT_TRUE(watch->stats().closed);
+    EXPECT_EQ(watch->stats().values, 5u);
     co_await OrReturn(group.Join());
     EXPECT_EQ(seen, (std::vector{1, 2, 4, 5}));
     EXPECT_EQ(also_seen, seen);
@@ -92,7 +92,7 @@ TEST(WatchTest, CopiesOfAReaderFollowEachForItself) {
     EXPECT_EQ(co_await two.Next(), 2);
     two = watch.Subscribe();
     EXPECT_EQ(co_await two.Next(), 2);
-    EXPECT_EQ(watch.statistics().readers, 2u);
+    EXPECT_EQ(watch.stats().readers, 2u);
     co_return absl::OkStatus();
   });
 }

@@ -53,8 +53,7 @@ class Gate {
   int cancels() const { return cancels_; }
 
  private:
-  class WaitOp final : public detail::OperationBase,
-                       public detail::IntrusiveListNode {
+  class WaitOp final : public OperationBase, public detail::IntrusiveListNode {
    public:
     explicit WaitOp(Gate* gate) : gate_(gate) {}
 

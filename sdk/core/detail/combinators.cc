@@ -27,7 +27,7 @@ void AllOfBase::LegEnded(End end, const absl::Status& status,
   if (end != End::kFailed) return;
   Add(failures_, status, exception);
   set_.scope.Cancel(CancelCause::Source::kChildFailed,
-                    FailureReason("leg", status, exception));
+                    FailureReason("AllOf leg", status, exception));
 }
 
 Link* AllOfBase::Done(Link* link) {

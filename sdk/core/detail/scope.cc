@@ -6,33 +6,7 @@
 #include "braid/core/detail/task_node.h"
 #include "braid/core/operation.h"
 
-namespace braid {
-
-std::string CancelCause::ToString() const {
-  std::string text;
-  switch (source) {
-    case Source::kExplicit:
-      text = "cancelled";
-      break;
-    case Source::kDeadline:
-      text = "deadline passed";
-      break;
-    case Source::kChildFailed:
-      text = "a sibling failed";
-      break;
-    case Source::kLegCompleted:
-      text = "another leg completed first";
-      break;
-    case Source::kBodyEnded:
-      text = "the body it stood under has ended";
-      break;
-  }
-  if (!task.empty()) text += " by task '" + task + "'";
-  if (!reason.empty()) text += ": " + reason;
-  return text;
-}
-
-namespace detail {
+namespace braid::detail {
 
 void Scope::Enter(TaskNode& task) {
   Link(*task.loop(), task.scope, &task);
@@ -185,5 +159,4 @@ void Scope::OnDeadline(Timer& timer) {
   static_cast<Scope&>(timer).Cancel(CancelCause::Source::kDeadline);
 }
 
-}  // namespace detail
-}  // namespace braid
+}  // namespace braid::detail

@@ -19,32 +19,12 @@
 #include <string>
 #include <string_view>
 
+#include "braid/core/cancel_cause.h"
 #include "braid/core/check.h"
 #include "braid/core/detail/timer_queue.h"
 #include "braid/core/time.h"
 
-namespace braid {
-
-// Who cancelled a scope, and why.
-struct CancelCause {
-  enum class Source : uint8_t {
-    kExplicit,      // Cancel() was called
-    kDeadline,      // a deadline passed
-    kChildFailed,   // a task of the group, or a leg of the combinator, failed
-    kLegCompleted,  // another leg of AnyOf or FirstOk completed first
-    kBodyEnded,     // the body that a background stands under has ended
-  };
-
-  Source source = Source::kExplicit;
-  std::string reason;  // what was passed to Cancel(), or the error that made
-                       // the group fail
-  std::string task;    // the task that cancelled; empty for a deadline
-
-  // "cancelled by task 'main': signal", for people.
-  std::string ToString() const;
-};
-
-namespace detail {
+namespace braid::detail {
 
 class Loop;
 class TaskNode;
@@ -157,7 +137,6 @@ class Scope : private Timer {
   bool stop_requested_ : 1 = false;
 };
 
-}  // namespace detail
-}  // namespace braid
+}  // namespace braid::detail
 
 #endif  // BRAID_CORE_DETAIL_SCOPE_H_

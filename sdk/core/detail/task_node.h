@@ -15,48 +15,17 @@
 
 #include "braid/core/detail/link.h"
 #include "braid/core/detail/scope.h"
+#include "braid/core/task_name.h"
 #include "braid/core/time.h"
 
 namespace braid {
 
-// The name of a task. A literal costs nothing; a string is copied.
-class TaskName {
- public:
-  template <size_t N>
-  // NOLINTNEXTLINE(google-explicit-constructor)
-  consteval TaskName(const char (&literal)[N])
-      : data_(literal), size_(N - 1), owned_(false) {}
-  template <typename S>
-    requires std::same_as<S, std::string> || std::same_as<S, std::string_view>
-  TaskName(const S& name)  // NOLINT(google-explicit-constructor)
-      : data_(Copy(name)),
-        size_(static_cast<uint32_t>(name.size())),
-        owned_(true) {}
-  TaskName(TaskName&& other) noexcept
-      : data_(other.data_),
-        size_(other.size_),
-        owned_(std::exchange(other.owned_, false)) {}
-  TaskName& operator=(TaskName&&) = delete;
-  ~TaskName() {
-    if (owned_) Free(data_);
-  }
-
-  std::string_view view() const { return {data_, size_}; }
-
- private:
-  static const char* Copy(std::string_view name);
-  static void Free(const char* copy) noexcept;
-
-  const char* data_;
-  uint32_t size_;
-  bool owned_;
-};
+class OperationBase;
 
 namespace detail {
 
 class LocalNode;
 class Loop;
-class OperationBase;
 
 class TaskNode {
  public:

@@ -2,8 +2,7 @@
 
 #include "braid/core/status.h"
 
-namespace braid {
-namespace {
+namespace braid::detail {
 
 std::string Describe(const std::exception_ptr& exception) {
   try {
@@ -14,21 +13,6 @@ std::string Describe(const std::exception_ptr& exception) {
     return "an exception that is not a std::exception";
   }
 }
-
-}  // namespace
-
-GroupError::GroupError(std::vector<std::exception_ptr> exceptions,
-                       std::vector<absl::Status> statuses)
-    : exceptions_(std::move(exceptions)), statuses_(std::move(statuses)) {
-  what_ =
-      std::to_string(exceptions_.size() + statuses_.size()) + " tasks failed";
-  for (const std::exception_ptr& exception : exceptions_)
-    what_ += "; " + Describe(exception);
-  for (const absl::Status& status : statuses_)
-    what_ += "; " + status.ToString();
-}
-
-namespace detail {
 
 bool TaskSet::Contains(const TaskNode& task) const {
   if (&task == host) return false;  // most often, and the tree may be deep
@@ -54,5 +38,4 @@ std::string FailureReason(std::string_view task, const absl::Status& status,
          (exception != nullptr ? Describe(exception) : status.ToString());
 }
 
-}  // namespace detail
-}  // namespace braid
+}  // namespace braid::detail

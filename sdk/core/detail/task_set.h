@@ -16,28 +16,9 @@
 #include "braid/core/detail/scope.h"
 #include "braid/core/detail/slot.h"
 #include "braid/core/detail/task_node.h"
+#include "braid/core/group_error.h"
 
-namespace braid {
-
-// Several failures of which at least one is an exception. `what()` lists them
-// all.
-class GroupError : public std::exception {
- public:
-  GroupError(std::vector<std::exception_ptr> exceptions,
-             std::vector<absl::Status> statuses);
-  const char* what() const noexcept override { return what_.c_str(); }
-  const std::vector<std::exception_ptr>& exceptions() const {
-    return exceptions_;
-  }
-  const std::vector<absl::Status>& statuses() const { return statuses_; }
-
- private:
-  std::vector<std::exception_ptr> exceptions_;
-  std::vector<absl::Status> statuses_;
-  std::string what_;
-};
-
-namespace detail {
+namespace braid::detail {
 
 // What went wrong in a group or combinator, in the order it happened.
 class Failures {
@@ -57,6 +38,9 @@ class Failures {
   std::vector<absl::Status> statuses_;
   std::vector<std::exception_ptr> exceptions_;
 };
+
+// What an exception says of itself.
+std::string Describe(const std::exception_ptr& exception);
 
 // A reason for a cancellation: "task 'reader' failed: NOT_FOUND: no such file".
 std::string FailureReason(std::string_view task, const absl::Status& status,
@@ -129,11 +113,13 @@ class Leg : public TaskNode, public Link {
  public:
   using Result = typename BodyHolder<B>::Result;
 
-  explicit Leg(B&& body, TaskName name = "leg")
-      : TaskNode(std::move(name)), Link(&kStartOps), body_(std::move(body)) {}
+  explicit Leg(B&& body)
+      : TaskNode(""), Link(&kStartOps), body_(std::move(body)) {}
 
   // Starts it under `parent`, as a task of `set`.
-  void Begin(TaskSet& set, Scope* parent, LegObserver* observer) {
+  void Begin(TaskSet& set, Scope* parent, LegObserver* observer,
+             TaskName leg_name) {
+    name = std::move(leg_name);
     set_ = &set;
     observer_ = observer;
     set.Started();
@@ -202,8 +188,8 @@ class Combinator : public Link, protected LegObserver {
     return set_.WaitAt(this) ? nullptr : this;
   }
   template <typename B>
-  void BeginLeg(Leg<B>& leg) {
-    leg.Begin(set_, &set_.scope, this);
+  void BeginLeg(Leg<B>& leg, TaskName name) {
+    leg.Begin(set_, &set_.scope, this, std::move(name));
   }
 
   // The host is parked in no operation: what a stop reaches are the legs.
@@ -216,7 +202,6 @@ class Combinator : public Link, protected LegObserver {
   Failures failures_;
 };
 
-}  // namespace detail
-}  // namespace braid
+}  // namespace braid::detail
 
 #endif  // BRAID_CORE_DETAIL_TASK_SET_H_

@@ -31,9 +31,9 @@ class MessageLite;
 
 namespace braid::rpc::detail {
 
+using OperationBase;
 using braid::detail::Check;
 using braid::detail::Loop;
-using braid::detail::OperationBase;
 
 // Fails where a required field of proto2 isn't set, and above 2 GiB.
 absl::StatusOr<std::string> Serialize(

@@ -42,9 +42,9 @@
 namespace braid::rpc::detail {
 namespace {
 
+using OperationBase;
 using braid::detail::Check;
 using braid::detail::Loop;
-using braid::detail::OperationBase;
 
 // Calls that gRPC may hand out before the thread has asked for more.
 constexpr int kAsked = 64;

@@ -30,7 +30,7 @@ class MemoryTransport::State {
   ~State() { Check(calls == 0, "a MemoryTransport goes while calls exist"); }
 
   // Completes when the server has no call.
-  class JoinOp final : public braid::detail::OperationBase {
+  class JoinOp final : public OperationBase {
    public:
     explicit JoinOp(State* state) : state_(state) {}
     bool Try() { return state_->served == 0; }

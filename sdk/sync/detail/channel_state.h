@@ -27,7 +27,7 @@ namespace braid {
 inline constexpr size_t kUnbounded = SIZE_MAX;
 
 // A channel as it is now. All zero for an end that is closed.
-struct ChannelStatistics {
+struct ChannelStats {
   size_t buffer_used = 0;
   size_t peak_buffer_used = 0;
   size_t capacity = 0;  // kUnbounded: no limit
@@ -157,7 +157,7 @@ class ChannelState {
     DeleteIfUnused();
   }
 
-  ChannelStatistics statistics() const {
+  ChannelStats stats() const {
     return {ring_.size(),      peak_,           capacity_,
             open_senders_,     open_receivers_, senders_.Count(),
             receivers_.Count()};
