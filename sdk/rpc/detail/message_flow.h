@@ -31,7 +31,6 @@ class MessageLite;
 
 namespace braid::rpc::detail {
 
-using OperationBase;
 using braid::detail::Check;
 using braid::detail::Loop;
 

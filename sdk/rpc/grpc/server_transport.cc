@@ -42,7 +42,6 @@
 namespace braid::rpc::detail {
 namespace {
 
-using OperationBase;
 using braid::detail::Check;
 using braid::detail::Loop;
 
