@@ -189,7 +189,8 @@ auto OrReturn(A&& awaitable) {
   static_assert(detail::kFallible<detail::ResultOf<std::decay_t<A>>>,
                 "OrReturn is for what can fail; this one gives a plain value: "
                 "co_await it directly");
-  return detail::OrReturnDescription<std::decay_t<A>>(std::move(awaitable));
+  return detail::OrReturnDescription<std::decay_t<A>>(
+      std::forward<A>(awaitable));
 }
 
 // Of a result that is already there.

@@ -132,9 +132,9 @@ class PromiseCommon : public PromiseBase {
     if constexpr (AwaitableIn<std::decay_t<A>, Promise<T>>) {
       static_assert(!std::is_lvalue_reference_v<A>,
                     "await it where it is made, or std::move it");
-      return CoAwaiter<
-          decltype(std::move(description).In(static_cast<Promise<T>&>(*this)))>(
-          std::move(description).In(static_cast<Promise<T>&>(*this)));
+      return CoAwaiter<decltype(std::forward<A>(description)
+                                    .In(static_cast<Promise<T>&>(*this)))>(
+          std::forward<A>(description).In(static_cast<Promise<T>&>(*this)));
     } else {
       static_assert(!std::is_lvalue_reference_v<A>,
                     "what is awaited is used up: await it where it is made, or "
@@ -142,7 +142,7 @@ class PromiseCommon : public PromiseBase {
       static_assert(Awaitable<std::decay_t<A>>,
                     "this type can't be awaited in a braid::Task; await a "
                     "Task, an operation, or use FromCallback");
-      return CoAwaiter<std::decay_t<A>>(std::move(description));
+      return CoAwaiter<std::decay_t<A>>(std::forward<A>(description));
     }
   }
 

@@ -192,7 +192,8 @@ TEST(CancelledSend, BeforeItStartsSendsNothing) {
         }(&sender, to)));
     co_await OrReturn(
         StopBeforeStart([](auto* sender, auto* batch) -> Task<absl::Status> {
-          co_return (co_await sender->SendBatch(*batch)).status();
+          auto sent = co_await sender->SendBatch(*batch);
+          co_return sent.status();
         }(&sender, &batch)));
     // Completed without waiting, it has happened, whatever is cancelled then.
     CancelScope scope;

@@ -120,10 +120,10 @@ class SignalStream::State final : private SignalListener,
   uint32_t references_ = 1;
 };
 
-absl::StatusOr<SignalStream> SignalStream::Open(std::span<const int> signals) {
+absl::StatusOr<SignalStream> SignalStream::Open(const SignalSet& signals) {
   auto* state =
       new State(detail::Loop::Current(), CurrentBackend().shared_host());
-  if (absl::Status status = state->Listen(signals); !status.ok()) {
+  if (absl::Status status = state->Listen(signals.span()); !status.ok()) {
     state->DropRef();
     return status;
   }

@@ -20,9 +20,10 @@
 #ifndef BRAID_OS_SIGNALS_H_
 #define BRAID_OS_SIGNALS_H_
 
-#include <initializer_list>
+#include <concepts>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,15 +31,29 @@
 
 namespace braid {
 
+// Numbers of signals: {SIGINT, SIGTERM}. What an initializer list would do, but
+// for g++ 12, which has no room for one in a coroutine.
+class SignalSet {
+ public:
+  template <std::same_as<int>... Signals>
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  SignalSet(Signals... signals) : signals_{signals...} {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  SignalSet(std::span<const int> signals)
+      : signals_(signals.begin(), signals.end()) {}
+
+  std::span<const int> span() const { return signals_; }
+
+ private:
+  std::vector<int> signals_;
+};
+
 class SignalStream {
  public:
   // Starts to listen. No signal, and one that can't be caught or that says that
   // the program is broken (SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL):
   // INVALID_ARGUMENT.
-  static absl::StatusOr<SignalStream> Open(std::initializer_list<int> signals) {
-    return Open(std::span(signals.begin(), signals.size()));
-  }
-  static absl::StatusOr<SignalStream> Open(std::span<const int> signals);
+  static absl::StatusOr<SignalStream> Open(const SignalSet& signals);
 
   SignalStream(SignalStream&& other) noexcept;
   SignalStream& operator=(SignalStream&& other) noexcept;

@@ -474,7 +474,8 @@ TEST_P(CancellationTest, AStreamsOperationsBeforeTheyStart) {
     const auto stopped = [](auto operation) -> Task<bool> {
       CancelScope scope;
       scope.Cancel();
-      co_return !(co_await scope.Run(std::move(operation))).has_value();
+      auto result = co_await scope.Run(std::move(operation));
+      co_return !result.has_value();
     };
     auto talk = world.client().Talk();
     EXPECT_TRUE(co_await stopped(talk.Send(MakeRequest("", "never"))));

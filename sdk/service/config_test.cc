@@ -530,8 +530,9 @@ TEST_F(ConfigTest, DiffIgnoresTheOrderOfMaps) {
 template <typename T>
 std::string SchemaProblem() {
   const absl::Status status = ConfigSchema(T::default_instance()).Check();
-  if (!status.ok())
+  if (!status.ok()) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  }
   const auto made = ConfigSchema(T::default_instance()).Make({});
   EXPECT_EQ(made.ok(), status.ok());
   return std::string(status.message());

@@ -171,16 +171,17 @@ template <typename... Ps>
 constexpr bool AllByValue(std::tuple<Ps...>*) {
   return (!std::is_reference_v<Ps> && ...);
 }
+template <typename F>
+concept TakesAllByValue =
+    HasParameters<F> &&
+    AllByValue(static_cast<typename ParametersOf<F>::Type*>(nullptr));
 
 // Whether the lazy task, once made, needs nothing else: every parameter is
 // taken by value. A member function needs its object, which lives elsewhere
 // only if it is passed as a pointer.
 template <typename F, typename... Args>
 constexpr bool NothingToKeep() {
-  if constexpr (!HasParameters<F>) {
-    return false;
-  } else if constexpr (!AllByValue(static_cast<typename ParametersOf<F>::Type*>(
-                           nullptr))) {
+  if constexpr (!TakesAllByValue<F>) {
     return false;
   } else if constexpr (std::is_member_function_pointer_v<F>) {
     return std::is_pointer_v<

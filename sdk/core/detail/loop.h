@@ -239,7 +239,7 @@ class Loop {
   static Scope* NextOutside(Scope* scope, Scope* root);
 
   Driver& driver_;
-  const void* home_ = nullptr;  // see OnItsThread
+  Loop* const* home_ = nullptr;  // see OnItsThread
   TaskNode* ready_head_ = nullptr;
   TaskNode** ready_tail_ = &ready_head_;
   TaskNode* current_ = nullptr;

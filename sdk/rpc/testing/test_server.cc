@@ -113,14 +113,19 @@ class TestService final : public Testing::Service {
   int cancelled_ = 0;
 };
 
-Task<absl::Status> Main() {
-  SignalStream signals = co_await OrReturn(SignalStream::Open({SIGTERM}));
-  TestService service;
+// Not in the coroutine: g++ 12 has no room for lists there.
+ServerOptions Options() {
   ServerOptions options;
   options.listen = {"127.0.0.1:0"};
   options.lame_duck = 300ms;
   options.drain_limit = 300ms;
-  Server server(std::move(options));
+  return options;
+}
+
+Task<absl::Status> Main() {
+  SignalStream signals = co_await OrReturn(SignalStream::Open({SIGTERM}));
+  TestService service;
+  Server server(Options());
   server.AddService(service);
   co_await OrReturn(server.Listen());
   std::printf("%d\n", server.port());
