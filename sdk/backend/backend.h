@@ -32,6 +32,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/chunk.h"
@@ -210,6 +211,13 @@ class Backend : public Driver {
 
   // As --backend names it.
   virtual std::string_view name() const = 0;
+
+  // What makes another backend like this one, with the same options and host,
+  // for a loop on the thread that calls it: any thread, at any time. Empty: one
+  // loop stands for all of them, as in a simulation.
+  using Factory =
+      absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Backend>>() const>;
+  virtual Factory ShardFactory() const = 0;
 
   // Makes a socket.
   virtual absl::StatusOr<IoHandle> Open(const SocketRequest& request) = 0;

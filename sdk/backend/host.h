@@ -2,10 +2,10 @@
 //
 // For: everything that would otherwise be a call into the operating system with
 // a result that differs from run to run: the wall clock, random numbers,
-// environment variables, names, signals. A program reaches it through its
-// backend (CurrentBackend().host()); a simulation gives each of its machines
-// one of its own. Not for: the monotonic clock, which is Now(), and I/O, which
-// is Backend.
+// environment variables, names, signals, threads. A program reaches it through
+// its backend (CurrentBackend().host()); a simulation gives each of its
+// machines one of its own. Not for: the monotonic clock, which is Now(), and
+// I/O, which is Backend.
 //
 // Threads: every member may be called from any thread.
 
@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -39,6 +40,29 @@ class SignalListener {
 
  protected:
   ~SignalListener() = default;
+};
+
+// Work for a worker thread, of which a host has as many as it takes.
+class HostJob {
+ public:
+  HostJob(const HostJob&) = delete;
+  HostJob& operator=(const HostJob&) = delete;
+  virtual ~HostJob() = default;
+
+  // A thread takes it up, once. False: it isn't wanted any more, and is let go.
+  virtual bool Begin() noexcept = 0;
+  // Then, on the same thread; it may block.
+  virtual void Run() noexcept = 0;
+
+  // What the thread is called meanwhile, for ps and debuggers, which see the
+  // first 15 bytes.
+  const std::string& name() const { return name_; }
+
+ protected:
+  explicit HostJob(std::string name) : name_(std::move(name)) {}
+
+ private:
+  const std::string name_;
 };
 
 class Host {
@@ -71,6 +95,12 @@ class Host {
   // can't be stopped.
   virtual void Lookup(std::string name, std::string service,
                       LookupDone done) = 0;
+
+  // Begins and runs `job` on a worker thread, in which all signals are blocked
+  // and no loop runs, as soon as there is one, and then lets go of it.
+  // RESOURCE_EXHAUSTED, and the job is let go at once: the system gives no
+  // thread. A simulation runs it in its own thread, between two turns.
+  virtual absl::Status StartJob(std::shared_ptr<HostJob> job) = 0;
 
   // From here on `signals` are told to `listener`, and don't do what they did
   // before. Several listeners may want the same one: each is told.

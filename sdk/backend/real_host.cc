@@ -1,7 +1,6 @@
 // The machine itself, as a Host.
 
 #include <netdb.h>
-#include <signal.h>
 #include <sys/random.h>
 
 #include <cerrno>
@@ -9,12 +8,12 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "braid/backend/errno_status.h"
 #include "braid/backend/host.h"
 #include "braid/backend/signal_table.h"
+#include "braid/backend/worker_pool.h"
 #include "braid/core/check.h"
 
 namespace braid {
@@ -75,52 +74,65 @@ Host::LookupResult LookupNow(const std::string& name,
   return addresses;
 }
 
-// Runs look-ups on threads of their own, which nobody waits for in the end: one
-// may hang as long as a name server likes.
-class Lookups : public std::enable_shared_from_this<Lookups> {
+// Runs look-ups on worker threads, which nobody waits for in the end: one may
+// hang as long as a name server likes.
+class Lookups final : public std::enable_shared_from_this<Lookups> {
  public:
-  struct Job {
+  struct Question {
     std::string name;
     std::string service;
     Host::LookupDone done;
   };
 
-  void Add(Job job) {
+  void Add(Question question, detail::WorkerPool& workers) {
     {
       const std::lock_guard lock(mutex_);
-      jobs_.push_back(std::move(job));
+      questions_.push_back(std::move(question));
       if (threads_ == kMaxLookupThreads) return;
       ++threads_;
     }
-    // A new thread inherits the mask: signals are for the threads of the
-    // program.
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::thread([self = shared_from_this()] { self->Work(); }).detach();
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const absl::Status status =
+        workers.Start(std::make_shared<Job>(shared_from_this()));
+    if (status.ok()) return;
+    std::deque<Question> unanswered;
+    {
+      const std::lock_guard lock(mutex_);
+      if (--threads_ > 0) return;  // another thread answers it
+      unanswered = std::exchange(questions_, {});
+    }
+    for (Question& one : unanswered) one.done(status);
   }
 
  private:
+  class Job final : public HostJob {
+   public:
+    explicit Job(std::shared_ptr<Lookups> lookups)
+        : HostJob("look up"), lookups_(std::move(lookups)) {}
+    bool Begin() noexcept override { return true; }
+    void Run() noexcept override { lookups_->Work(); }
+
+   private:
+    const std::shared_ptr<Lookups> lookups_;
+  };
+
   void Work() {
     for (;;) {
-      Job job;
+      Question question;
       {
         const std::lock_guard lock(mutex_);
-        if (jobs_.empty()) {
+        if (questions_.empty()) {
           --threads_;
           return;
         }
-        job = std::move(jobs_.front());
-        jobs_.pop_front();
+        question = std::move(questions_.front());
+        questions_.pop_front();
       }
-      job.done(LookupNow(job.name, job.service));
+      question.done(LookupNow(question.name, question.service));
     }
   }
 
   std::mutex mutex_;
-  std::deque<Job> jobs_;
+  std::deque<Question> questions_;
   int threads_ = 0;
 };
 
@@ -144,7 +156,12 @@ class RealHost final : public Host {
   }
 
   void Lookup(std::string name, std::string service, LookupDone done) override {
-    lookups_->Add({std::move(name), std::move(service), std::move(done)});
+    lookups_->Add({std::move(name), std::move(service), std::move(done)},
+                  workers_);
+  }
+
+  absl::Status StartJob(std::shared_ptr<HostJob> job) override {
+    return workers_.Start(std::move(job));
   }
 
   absl::Status Listen(SignalListener& listener,
@@ -159,6 +176,7 @@ class RealHost final : public Host {
   }
 
  private:
+  detail::WorkerPool workers_;
   std::shared_ptr<Lookups> lookups_ = std::make_shared<Lookups>();
 };
 

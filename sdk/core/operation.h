@@ -30,7 +30,7 @@
 //     happen; a completed one did, and its result is delivered whatever was
 //     cancelled meanwhile. Nothing is lost in between.
 //   - After Suspend(), exactly one of Complete() and Stop() is called. Cancel()
-//     is called at most once, and never after.
+//     is called at most once (but see RemainCancellable), and never after.
 //   - Complete() and Stop() resume nothing: they put the task into the ready
 //     queue. So all of this may happen inside a destructor.
 //   - All of it happens on the thread of the loop that the task runs on.
@@ -80,6 +80,9 @@ class OperationBase {
     detail::TaskNode* task = Unpark();
     task->loop()->Enqueue(task);
   }
+  // In a Cancel that is refused: asks to be asked again, by another scope, or
+  // when the loop is ended without its tasks (Loop::abandoned()).
+  void RemainCancellable() noexcept { task_->parked = this; }
   // The operation did not happen and will not: the task is stopped.
   void Stop() {
     detail::TaskNode* task = Unpark();

@@ -27,6 +27,9 @@ class SlowHost final : public Host {
     asked.push_back(name + " " + service);
     pending.push_back(std::move(done));
   }
+  absl::Status StartJob(std::shared_ptr<HostJob> job) override {
+    return real_->StartJob(std::move(job));
+  }
   absl::Status Listen(SignalListener& listener,
                       std::span<const int> signals) override {
     return real_->Listen(listener, signals);

@@ -20,6 +20,10 @@ CapacityLimiter::CapacityLimiter(size_t total)
     : total_(total), borrowers_(std::make_unique<Borrowers>()) {}
 
 CapacityLimiter::~CapacityLimiter() {
+  while (LastingToken* lasting = lasting_.PopFront()) {
+    lasting->token_.limiter_ = nullptr;
+    --borrowed_;
+  }
   detail::Check(borrowed_ == 0,
                 "a capacity limiter is destroyed while tokens are borrowed; "
                 "let it outlive them");

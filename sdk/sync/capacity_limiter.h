@@ -16,7 +16,8 @@
 // between, and never to a task with a pending cancellation.
 //
 // It may be built where no loop runs; it belongs to the thread of the loop that
-// awaits it first, and outlives its tokens and waiters (both checked).
+// awaits it first, and outlives its tokens and waiters (both checked), but for
+// a LastingToken.
 
 #ifndef BRAID_SYNC_CAPACITY_LIMITER_H_
 #define BRAID_SYNC_CAPACITY_LIMITER_H_
@@ -29,6 +30,7 @@
 #include <vector>
 
 #include "braid/core/check.h"
+#include "braid/core/detail/intrusive_list.h"
 #include "braid/core/operation.h"
 #include "braid/sync/detail/wait_queue.h"
 
@@ -96,6 +98,24 @@ class CapacityLimiter {
     Borrower borrower_;
   };
 
+  // A token that its limiter needn't outlive, for work that can be neither
+  // stopped nor waited for. It goes on the limiter's thread.
+  class LastingToken : private detail::IntrusiveListNode {
+   public:
+    explicit LastingToken(Token token) : token_(std::move(token)) {
+      if (token_) token_.limiter_->lasting_.PushBack(*this);
+    }
+    ~LastingToken() {
+      if (token_) token_.limiter_->lasting_.Remove(*this);
+    }
+
+   private:
+    friend class CapacityLimiter;
+    friend class detail::IntrusiveList<LastingToken>;
+
+    Token token_;
+  };
+
   // A total of 0 makes everybody wait until it is raised.
   explicit CapacityLimiter(size_t total);
   CapacityLimiter(const CapacityLimiter&) = delete;
@@ -161,6 +181,7 @@ class CapacityLimiter {
   size_t borrowed_ = 0;
   std::unique_ptr<Borrowers> borrowers_;
   detail::WaitQueue waiters_;
+  detail::IntrusiveList<LastingToken> lasting_;
   detail::Home home_;
 };
 

@@ -212,6 +212,21 @@ TEST(CapacityLimiterDeathTest, ABorrowerIsSomething) {
                "on behalf of nullptr");
 }
 
+TEST(CapacityLimiterTest, ALastingTokenMayOutliveIt) {
+  RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
+    auto limiter = std::make_unique<CapacityLimiter>(1);
+    std::optional<CapacityLimiter::LastingToken> lasting(
+        co_await limiter->Acquire());
+    EXPECT_EQ(limiter->borrowed(), 1u);
+    lasting.reset();
+    EXPECT_EQ(limiter->borrowed(), 0u);
+    lasting.emplace(co_await limiter->Acquire());
+    limiter.reset();
+    lasting.reset();
+    co_return co_await group.Join();
+  });
+}
+
 TEST(CapacityLimiterDeathTest, OutlivesItsTokens) {
   EXPECT_DEATH(RunGroupInOrder([](TaskGroup&) -> Task<absl::Status> {
                  auto limiter = std::make_unique<CapacityLimiter>(1);

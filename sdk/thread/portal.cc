@@ -1,9 +1,13 @@
 #include "braid/thread/portal.h"
 
+#include <condition_variable>
 #include <mutex>
+#include <thread>
 
+#include "braid/core/check.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/loop_local.h"
+#include "braid/core/status.h"
 
 namespace braid {
 namespace {
@@ -26,7 +30,8 @@ struct PostedFunction final : detail::InboxNode {
 // Keeps `loop_` from ending while a thread is posting to it.
 class Portal::State {
  public:
-  explicit State(detail::Loop* loop) : loop_(loop) {}
+  explicit State(detail::Loop* loop)
+      : thread_(std::this_thread::get_id()), loop_(loop) {}
 
   bool Post(absl::AnyInvocable<void() &&> function) {
     auto node = std::make_unique<PostedFunction>(std::move(function));
@@ -40,7 +45,27 @@ class Portal::State {
     loop_ = nullptr;
   }
 
+  // For its own thread while no loop is current there: between two turns, in a
+  // job of a simulation, or in a handler of an application that the loop is a
+  // guest of. What was posted before goes first. False: the loop has ended.
+  template <typename F>
+  bool RunHere(F function) {
+    // It can't end meanwhile: that would happen here.
+    detail::Loop* const loop = [this] {
+      const std::lock_guard lock(mutex_);
+      return loop_;
+    }();
+    if (loop == nullptr) return false;
+    const detail::Loop::Binding binding(*loop);
+    loop->RunInbox();
+    function();
+    return true;
+  }
+
+  bool OnItsThread() const { return thread_ == std::this_thread::get_id(); }
+
  private:
+  const std::thread::id thread_;
   std::mutex mutex_;
   detail::Loop* loop_;
 };
@@ -71,6 +96,38 @@ Portal Portal::Current() {
 
 bool Portal::Post(absl::AnyInvocable<void() &&> function) const {
   return state_->Post(std::move(function));
+}
+
+absl::Status Portal::CallAndWait(void (*function)(void*), void* argument,
+                                 std::exception_ptr& exception) const {
+  detail::Check(detail::Loop::CurrentOrNull() == nullptr,
+                "Portal::Call blocks its thread until a loop has run the "
+                "function, and is called on a thread that itself runs a loop; "
+                "call the function directly, Post it, or await the work");
+  const auto run = [&] {
+    exception = detail::CallAndCatch(function, argument);
+  };
+  bool accepted = false;
+  if (state_->OnItsThread()) {
+    accepted = state_->RunHere(run);
+  } else {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    accepted = state_->Post([&] {
+      run();
+      // Under the lock to the end: once it is free, this is gone.
+      const std::lock_guard lock(mutex);
+      done = true;
+      changed.notify_one();
+    });
+    if (accepted) {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return done; });
+    }
+  }
+  if (accepted) return absl::OkStatus();
+  return ClosedError("call a function on a loop: the loop has ended");
 }
 
 }  // namespace braid

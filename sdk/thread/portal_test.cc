@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -127,6 +129,86 @@ TEST(PortalTest, APostedFunctionMayCancelTheProgram) {
   });
   poster.join();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
+}
+
+TEST(PortalTest, CallGivesWhatTheFunctionGives) {
+  std::unique_ptr<Backend> backend = NewBackend();
+  const std::thread::id here = std::this_thread::get_id();
+  absl::Status status = braid::Run(*backend, [&]() -> Task<absl::Status> {
+    CancelScope done;
+    std::thread caller([&, portal = Portal::Current()] {
+      bool posted = false;
+      EXPECT_TRUE(portal.Post([&] { posted = true; }));
+      EXPECT_EQ(*portal.Call([&] { return posted ? 7 : 0; }), 7);
+      EXPECT_EQ(*portal.Call([] { return std::this_thread::get_id(); }), here);
+      EXPECT_EQ(**portal.Call([] { return std::make_unique<int>(3); }), 3);
+      EXPECT_TRUE(portal.Call([] {}).ok());
+      EXPECT_TRUE(absl::IsNotFound(
+          portal.Call([] { return absl::NotFoundError(""); })));
+      EXPECT_EQ(*portal.Call([]() -> absl::StatusOr<int> { return 1; }), 1);
+      EXPECT_THROW(
+          (void)portal.Call([]() -> int { throw std::runtime_error("x"); }),
+          std::runtime_error);
+      EXPECT_TRUE(portal.Call([&] { done.Cancel(); }).ok());
+    });
+    co_await done.Run(SleepForever());
+    caller.join();
+    co_return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// A thread that calls while the loop ends gets an answer all the same.
+TEST(PortalTest, CallSaysThatTheLoopHasEnded) {
+  for (int round = 0; round < 200; ++round) {
+    std::unique_ptr<Backend> backend = NewBackend();
+    std::thread caller;
+    std::atomic<int> ran = 0;
+    int succeeded = 0;
+    absl::Status status = braid::Run(*backend, [&]() -> Task<void> {
+      caller = std::thread([&, portal = Portal::Current()] {
+        for (;;) {
+          const absl::Status called = portal.Call([&] { ++ran; });
+          if (!called.ok()) {
+            EXPECT_TRUE(IsClosed(called)) << called;
+            break;
+          }
+          ++succeeded;
+        }
+      });
+      co_await Checkpoint();
+    });
+    caller.join();
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_EQ(ran.load(), succeeded);
+  }
+}
+
+TEST(PortalDeathTest, CallIsRefusedWhereALoopRuns) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto call = [](const Portal& portal) -> Task<void> {
+    (void)portal.Call([] {});
+    co_return;
+  };
+  // On the loop's own thread, in a task and in a function that was posted.
+  EXPECT_DEATH(
+      {
+        std::unique_ptr<Backend> backend = NewBackend();
+        (void)braid::Run(*backend, [&]() -> Task<void> {
+          co_await call(Portal::Current());
+        });
+      },
+      "itself runs a loop");
+  EXPECT_DEATH(
+      {
+        std::unique_ptr<Backend> backend = NewBackend();
+        (void)braid::Run(*backend, [&]() -> Task<void> {
+          const Portal portal = Portal::Current();
+          portal.Post([portal] { (void)portal.Call([] {}); });
+          co_await SleepForever();
+        });
+      },
+      "itself runs a loop");
 }
 
 }  // namespace

@@ -1,13 +1,14 @@
 #include "braid/thread/sharded.h"
 
-#include <signal.h>
-
+#include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "braid/backend/backend.h"
+#include "braid/backend/host.h"
 #include "braid/core/detail/task_set.h"
 #include "braid/core/operation.h"
 #include "braid/core/stop_request.h"
@@ -23,49 +24,39 @@ class ShardRun {
   ShardRun(int count, DriverFactory make_driver, ShardMain shard_main)
       : make_driver_(std::move(make_driver)),
         shard_main_(std::move(shard_main)),
-        shards_(count) {}
+        portals_(count) {}
 
   // Starts the threads. `on_end` is called on the host's loop when the last of
-  // them is about to return.
-  void Start(absl::AnyInvocable<void()> on_end) {
+  // them is done. False: there are none, and `failures` says why.
+  bool Start(absl::AnyInvocable<void()> on_end) {
     on_end_ = std::move(on_end);
     host_.emplace(Portal::Current());
-    running_ = static_cast<int>(shards_.size());
-    // Threads inherit the mask: signals are for the thread that runs the
-    // program.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (size_t i = 0; i < shards_.size(); ++i) {
-      shards_[i].thread =
-          std::thread([this, i] { RunShard(static_cast<int>(i)); });
+    for (size_t i = 0; i < portals_.size() && failures.empty(); ++i) {
+      ++running_;
+      const absl::Status status = CurrentBackend().host().StartJob(
+          std::make_shared<ShardJob>(*this, static_cast<int>(i)));
+      if (status.ok()) continue;
+      --running_;
+      failures.Add(status);
+      CancelAll("another shard could not be started");
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-
-  // On the host's loop, after `on_end`.
-  void Join() {
-    for (OneShard& shard : shards_) {
-      if (shard.thread.joinable()) shard.thread.join();
-    }
+    return running_ > 0;
   }
 
   // From the host's loop.
   void CancelAll(std::string reason) {
     const std::lock_guard lock(mutex_);
     cancelled_ = true;
-    for (OneShard& shard : shards_) {
-      if (shard.portal.has_value())
-        shard.portal->Post([reason] { Loop::Current().CancelRoot(reason); });
+    for (const std::optional<Portal>& portal : portals_) {
+      if (portal.has_value())
+        portal->Post([reason] { Loop::Current().CancelRoot(reason); });
     }
   }
   void RequestStopAll() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    for (OneShard& shard : shards_) {
-      if (shard.portal.has_value())
-        shard.portal->Post([] { RequestStopHere(); });
+    for (const std::optional<Portal>& portal : portals_) {
+      if (portal.has_value()) portal->Post([] { RequestStopHere(); });
     }
   }
 
@@ -73,9 +64,16 @@ class ShardRun {
   Failures failures;
 
  private:
-  struct OneShard {
-    std::thread thread;
-    std::optional<Portal> portal;  // while its loop runs
+  class ShardJob final : public HostJob {
+   public:
+    ShardJob(ShardRun& run, int index)
+        : HostJob("shard " + std::to_string(index)), run_(run), index_(index) {}
+    bool Begin() noexcept override { return true; }
+    void Run() noexcept override { run_.RunShard(index_); }
+
+   private:
+    ShardRun& run_;
+    const int index_;
   };
 
   static void RequestStopHere() {
@@ -88,19 +86,22 @@ class ShardRun {
     std::exception_ptr exception = nullptr;
     try {
       absl::StatusOr<std::unique_ptr<Driver>> driver = make_driver_();
-      status = driver.ok()
-                   ? shard_main_(**driver,
-                                 Shard{index, static_cast<int>(shards_.size())},
-                                 [&] { Begin(index); })
-                   : driver.status();
+      status =
+          driver.ok()
+              ? shard_main_(**driver,
+                            Shard{index, static_cast<int>(portals_.size())},
+                            [&] { Begin(index); })
+              : driver.status();
     } catch (...) {
       exception = std::current_exception();
     }
     {
       const std::lock_guard lock(mutex_);
-      shards_[index].portal.reset();
+      portals_[index].reset();
     }
-    host_->Post([this, status = std::move(status), exception] {
+    // The last thing that is done with this: it may be gone then.
+    const Portal host = *host_;
+    host.Post([this, status = std::move(status), exception] {
       Ended(status, exception);
     });
   }
@@ -108,7 +109,7 @@ class ShardRun {
   // On the shard's loop, before its body.
   void Begin(int index) {
     const std::lock_guard lock(mutex_);
-    shards_[index].portal.emplace(Portal::Current());
+    portals_[index].emplace(Portal::Current());
     if (stopping_) RequestStopHere();
     if (cancelled_) Loop::Current().CancelRoot("the shards were cancelled");
   }
@@ -132,7 +133,8 @@ class ShardRun {
   absl::AnyInvocable<void()> on_end_;
   int running_ = 0;
   std::mutex mutex_;
-  std::vector<OneShard> shards_;  // portals: under mutex_
+  std::vector<std::optional<Portal>> portals_;  // while that shard's loop runs;
+                                                // under mutex_
   bool cancelled_ = false;  // written under mutex_ by the host's thread, which
                             // may read it without
   bool stopping_ = false;   // under mutex_
@@ -142,10 +144,8 @@ class ShardsOp final : public OperationBase {
  public:
   explicit ShardsOp(ShardRun* run) : run_(run) {}
 
-  bool Try() { return false; }
-  void Suspend() {
-    run_->Start([this] {
-      run_->Join();
+  bool Try() {
+    return !run_->Start([this] {
       if (run_->cancelled_by_host && run_->failures.empty()) {
         Stop();
       } else {
@@ -153,6 +153,7 @@ class ShardsOp final : public OperationBase {
       }
     });
   }
+  void Suspend() {}
   // The shards use what the caller lent them: this ends when they have.
   void Cancel() noexcept override {
     run_->cancelled_by_host = true;
@@ -168,10 +169,24 @@ class ShardsOp final : public OperationBase {
 
 }  // namespace
 
+absl::Status NoShards() {
+  return absl::InvalidArgumentError("RunSharded needs at least 1 shard");
+}
+
+DriverFactory ShardDriverFactory() {
+  Backend::Factory make = CurrentBackend().ShardFactory();
+  if (make == nullptr) return nullptr;
+  return make;
+}
+
 Task<absl::Status> RunShards(int count, DriverFactory make_driver,
                              ShardMain shard_main) {
-  if (count < 1)
-    co_return absl::InvalidArgumentError("RunSharded needs at least 1 shard");
+  if (count < 1) co_return NoShards();
+  if (CurrentBackend().ShardFactory() == nullptr) {
+    co_return absl::UnimplementedError(
+        "RunSharded: a simulation has no threads for backends of the "
+        "caller's; leave out what makes them, and the shards run as tasks");
+  }
   ShardRun run(count, std::move(make_driver), std::move(shard_main));
   auto forward_stop = [&run]() -> Task<void> {
     co_await StopRequested();

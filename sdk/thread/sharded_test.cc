@@ -4,12 +4,20 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
+#include "braid/backend/every_backend.h"
 #include "braid/backend/make_backend.h"
+#include "braid/backend/sim/simulation.h"
 #include "braid/core/core.h"
+#include "braid/net/udp.h"
+#include "braid/testing/explore_seeds.h"
 #include "braid/thread/portal.h"
 
 namespace braid {
@@ -39,14 +47,21 @@ TEST(ShardedTest, EachShardRunsOnceOnAThreadOfItsOwn) {
   std::set<int> indexes;
   std::set<std::thread::id> threads;
   absl::Status status = RunHere([&]() -> Task<absl::Status> {
-    co_return co_await RunSharded(4, NewDriver,
-                                  [&](Shard shard) -> Task<absl::Status> {
-                                    const std::lock_guard lock(mutex);
-                                    EXPECT_EQ(shard.count, 4);
-                                    indexes.insert(shard.index);
-                                    threads.insert(std::this_thread::get_id());
-                                    co_return absl::OkStatus();
-                                  });
+    co_return co_await RunSharded(
+        4, NewDriver, [&](Shard shard) -> Task<absl::Status> {
+          {
+            const std::lock_guard lock(mutex);
+            EXPECT_EQ(shard.count, 4);
+            EXPECT_TRUE(indexes.insert(shard.index).second);
+            threads.insert(std::this_thread::get_id());
+          }
+          // All are there at the same time.
+          for (;; co_await SleepFor(1ms)) {
+            const std::lock_guard lock(mutex);
+            if (indexes.size() == 4) break;
+          }
+          co_return absl::OkStatus();
+        });
   });
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(indexes, (std::set<int>{0, 1, 2, 3}));
@@ -194,6 +209,136 @@ TEST(ShardedTest, APortalCarriesWorkFromShardToShard) {
   // A shard that somebody else cancels ends with CANCELLED.
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
   EXPECT_EQ(ran_on, first_is);
+}
+
+// The backends of shards are like the one they are started from.
+TEST(ShardedTest, ShardsHaveBackendsLikeTheirs) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    const std::string name(CurrentBackend().name());
+    const Host* host = &CurrentBackend().host();
+    Driver* driver = &CurrentBackend();
+    std::mutex mutex;
+    std::set<Driver*> drivers;
+    co_await OrReturn(RunSharded(3, [&](Shard) -> Task<absl::Status> {
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(CurrentBackend().name(), name);
+      EXPECT_EQ(&CurrentBackend().host(), host);
+      drivers.insert(&CurrentBackend());
+      co_return absl::OkStatus();
+    }));
+    EXPECT_EQ(drivers.contains(driver), name == "sim");
+    co_return absl::OkStatus();
+  });
+}
+
+// What holds of threads holds of tasks of one loop.
+TEST(ShardedTest, IsTheSameInASimulation) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    // The first error cancels the others.
+    const absl::Status failed =
+        co_await RunSharded(3, [](Shard shard) -> Task<absl::Status> {
+          EXPECT_EQ(shard.count, 3);
+          if (shard.index == 1) co_return absl::NotFoundError("no such table");
+          co_await SleepForever();
+          co_return absl::OkStatus();
+        });
+    EXPECT_TRUE(absl::IsNotFound(failed)) << failed;
+    EXPECT_TRUE(SuppressedErrors(failed).empty());
+    EXPECT_TRUE(absl::IsInvalidArgument(co_await RunSharded(0, Forever)));
+    // An exception is rethrown.
+    bool thrown = false;
+    try {
+      (void)co_await RunSharded(2, [](Shard shard) -> Task<absl::Status> {
+        if (shard.index == 0) throw std::runtime_error("broken");
+        co_await SleepForever();
+        co_return absl::OkStatus();
+      });
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    EXPECT_TRUE(thrown);
+    // Cancelling waits for all of them; CANCELLED is no error of theirs then.
+    std::atomic<int> ended = 0;
+    EXPECT_FALSE(
+        (co_await MoveOnAfter(2ms, RunSharded(3,
+                                              [&](Shard) -> Task<absl::Status> {
+                                                struct CountEnd {
+                                                  std::atomic<int>& ended;
+                                                  ~CountEnd() { ++ended; }
+                                                } count{ended};
+                                                co_await SleepForever();
+                                                co_return absl::OkStatus();
+                                              })))
+            .has_value());
+    EXPECT_EQ(ended.load(), 3);
+    // A graceful stop reaches all.
+    std::atomic<int> stopped = 0;
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("shards", [&]() -> Task<absl::Status> {
+            co_return co_await RunSharded(2, [&](Shard) -> Task<absl::Status> {
+              co_await StopRequested();
+              ++stopped;
+              co_return absl::OkStatus();
+            });
+          });
+          co_await SleepFor(1ms);
+          group.RequestStop();
+          co_await OrReturn(group.Join());
+          EXPECT_EQ(stopped.load(), 2);
+          co_return absl::OkStatus();
+        });
+  });
+}
+
+TEST(ShardedTest, ASimulationHasNoThreadsForOtherBackends) {
+  RunOnBackend("sim", []() -> Task<absl::Status> {
+    EXPECT_TRUE(
+        absl::IsUnimplemented(co_await RunSharded(2, NewDriver, Forever)));
+    co_return absl::OkStatus();
+  });
+}
+
+// A service with several shards, which share an address, runs unmodified in a
+// simulation, and the same again.
+TEST(ShardedSimTest, AServiceWithSeveralShards) {
+  auto serve = []() -> Task<absl::Status> {
+    co_return co_await RunSharded(3, [](Shard shard) -> Task<absl::Status> {
+      UdpSocket socket =
+          co_await OrReturn(UdpSocket::Bind("0.0.0.0:7", {.reuse_port = true}));
+      DatagramBuffer buffer;
+      for (;;) {
+        Datagram d = co_await OrReturn(socket.Receive(buffer));
+        co_await OrReturn(
+            socket.Reply(d, std::string_view(std::to_string(shard.index))));
+      }
+    });
+  };
+  ExploreSeeds(10, [&](uint64_t seed) {
+    std::vector<uint64_t> fingerprints;
+    for (int run = 0; run < 2; ++run) {
+      Simulation sim({.seed = seed});
+      SimHost& server = sim.AddHost("server", {.serves = true});
+      server.Run(serve);
+      std::set<std::string> answers;
+      sim.AddHost("client").Run([&]() -> Task<absl::Status> {
+        DatagramBuffer buffer;
+        for (int i = 0; i < 50; ++i) {
+          UdpSocket socket =
+              co_await OrReturn(UdpSocket::Connect(server.address(7)));
+          co_await OrReturn(socket.Send("which"));
+          const Datagram d = co_await OrReturn(socket.Receive(buffer));
+          answers.insert(std::string(d.data.text()));
+        }
+        co_return absl::OkStatus();
+      });
+      const absl::Status status = sim.RunUntilIdle();
+      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_EQ(answers.size(), 3u);
+      fingerprints.push_back(sim.fingerprint());
+    }
+    EXPECT_EQ(fingerprints[0], fingerprints[1]);
+  });
 }
 
 }  // namespace

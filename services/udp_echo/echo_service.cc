@@ -9,8 +9,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "braid/backend/backend.h"
-#include "braid/backend/make_backend.h"
 #include "braid/core/or_return.h"
 #include "braid/core/sleep.h"
 #include "braid/core/task_group.h"
@@ -209,14 +207,8 @@ Task<absl::Status> EchoService::ServeOtherShard(int index) {
 }
 
 Task<absl::Status> EchoService::ServeOtherShards() {
-  const std::string backend(CurrentBackend().name());
   co_return co_await RunSharded(
       static_cast<int>(config_.shards()) - 1,
-      [backend]() -> absl::StatusOr<std::unique_ptr<Driver>> {
-        absl::StatusOr<std::unique_ptr<Backend>> made = MakeBackend(backend);
-        if (!made.ok()) return made.status();
-        return *std::move(made);
-      },
       [this](braid::Shard shard) -> Task<absl::Status> {
         co_return co_await ServeOtherShard(shard.index + 1);
       });

@@ -33,6 +33,9 @@ class AsioBackendBase : public EpollBackend, public AsioContext {
   using EpollBackend::Init;
 
   std::string_view name() const override { return "asio"; }
+  Factory ShardFactory() const override {
+    return [host = shared_host()] { return MakeAsioBackend(host); };
+  }
 
  protected:
   // Calls `ready` from a handler of `io` once the epoll set is readable. One at

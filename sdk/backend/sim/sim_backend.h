@@ -7,7 +7,7 @@
 // Deadlock is a result: when every task waits for something that can't happen
 // any more, the program is cancelled and Run gives CANCELLED with the task tree
 // in the message. Not for: descriptors of the operating system, which Adopt
-// refuses as UNIMPLEMENTED, and threads.
+// refuses as UNIMPLEMENTED.
 
 #ifndef BRAID_BACKEND_SIM_SIM_BACKEND_H_
 #define BRAID_BACKEND_SIM_SIM_BACKEND_H_
@@ -41,6 +41,7 @@ class SimBackend : public Backend {
   ~SimBackend() override;
 
   std::string_view name() const override { return "sim"; }
+  Factory ShardFactory() const override { return nullptr; }
   void Run(Loop& loop) override;
   Time Now() override;
   // All of a simulation runs in one thread, which looks at every inbox.

@@ -15,6 +15,9 @@ namespace {
 // Of a question to a name server near by.
 constexpr Duration kLookupTime = std::chrono::milliseconds(1);
 
+// Until a thread takes up a job, at most.
+constexpr Duration kMostThreadStart = std::chrono::microseconds(50);
+
 // Those that tests may name (services(5)).
 constexpr std::pair<std::string_view, uint16_t> kServices[] = {
     {"echo", 7},  {"ssh", 22},    {"domain", 53},
@@ -99,6 +102,34 @@ void SimHostServices::Lookup(std::string name, std::string service,
         if (self == nullptr || self->machine_ == nullptr) return;
         done(Find(self->machine_->world(), name, service));
       });
+}
+
+// A job is begun, and then run as a whole when the time it takes is over. One
+// whose program has ended meanwhile went with it.
+absl::Status SimHostServices::StartJob(std::shared_ptr<HostJob> job) {
+  if (machine_ == nullptr) return absl::OkStatus();
+  World& world = machine_->world();
+  SimRandom& random = machine_->threads();
+  const auto run = [weak = weak_from_this()](HostJob& job) {
+    const std::shared_ptr<SimHostServices> self = weak.lock();
+    if (self == nullptr || self->machine_ == nullptr) return;
+    const World::Turn turn(self->machine_->world());
+    const Loop::Elsewhere elsewhere;
+    job.Run();
+  };
+  world.events().Add(
+      world.now() + random.Upto(kMostThreadStart),
+      [run, job = std::move(job), weak = weak_from_this()]() mutable {
+        const std::shared_ptr<SimHostServices> self = weak.lock();
+        if (self == nullptr || self->machine_ == nullptr || !job->Begin())
+          return;
+        Machine& machine = *self->machine_;
+        machine.world().events().Add(
+            machine.world().now() +
+                machine.threads().Upto(machine.options().longest_job),
+            [run, job = std::move(job)] { run(*job); });
+      });
+  return absl::OkStatus();
 }
 
 absl::Status SimHostServices::Listen(SignalListener& listener,

@@ -3,6 +3,7 @@
 #ifndef BRAID_BACKEND_SIM_SIM_HOST_SERVICES_H_
 #define BRAID_BACKEND_SIM_SIM_HOST_SERVICES_H_
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,6 +27,7 @@ class SimHostServices final
   void Randomize(std::span<std::byte> bytes) override;
   std::optional<std::string> Environment(const std::string& name) override;
   void Lookup(std::string name, std::string service, LookupDone done) override;
+  absl::Status StartJob(std::shared_ptr<HostJob> job) override;
   absl::Status Listen(SignalListener& listener,
                       std::span<const int> signals) override;
   void StopListening(SignalListener& listener) noexcept override;

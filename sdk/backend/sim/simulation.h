@@ -19,10 +19,15 @@
 // no time, but a program that spins makes time pass, slowly. The same seed and
 // the same calls give the same run, and the same trace to the byte.
 //
-// What is simulated: UDP, TCP, names, signals, environment, wall clock and
-// random numbers, as the SDK reaches them through Backend and Host. What asks
-// the machine itself (threads, std::chrono clocks, gRPC, Asio) breaks the
-// repetition, or waits for ever. Host programs share this process's globals.
+// What is simulated: UDP, TCP, names, signals, environment, wall clock, random
+// numbers and worker threads, as the SDK reaches them through Backend and Host.
+// What asks the machine itself (std::thread, std::chrono clocks, gRPC, Asio)
+// breaks the repetition, or waits for ever. Host programs share this process's
+// globals.
+//
+// A function that ToThread runs is called in this thread, between two turns:
+// its thread takes it up after 0 to 50 us, and it has run after another 0 to
+// `longest_job`, without an interruption.
 //
 // Errors say the seed. Where a program's end is an error, the run that sees it
 // gives that, with the host's name; an exception that leaves a Main leaves the
@@ -74,6 +79,9 @@ struct SimHostOptions {
   // Ports for sockets that don't say which, both included.
   uint16_t first_free_port = 32768;
   uint16_t last_free_port = 60999;
+  // What a job on a worker thread (ToThread) takes, at most; the seed says how
+  // long each.
+  Duration longest_job = std::chrono::milliseconds(1);
   // Its program waits for others for as long as it takes: that it still does
   // when nothing can happen any more is not a deadlock.
   bool serves = false;

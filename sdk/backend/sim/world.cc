@@ -87,7 +87,8 @@ Machine::Machine(World& world, size_t index, std::string name, SocketAddress v4,
       options_(options),
       host_(*this),
       random_(SimRandom::Derive(world.options().seed, "kernel", index)),
-      entropy_(SimRandom::Derive(world.options().seed, "entropy", index)) {}
+      entropy_(SimRandom::Derive(world.options().seed, "entropy", index)),
+      threads_(SimRandom::Derive(world.options().seed, "threads", index)) {}
 
 void Machine::Trace(std::string_view text) const { world_.Trace(this, text); }
 

@@ -80,6 +80,7 @@ class Machine {
   SimHost& host() { return host_; }
   SimRandom& random() { return random_; }    // of the kernel
   SimRandom& entropy() { return entropy_; }  // of programs
+  SimRandom& threads() { return threads_; }  // of how long jobs take
   Kernel* kernel() const { return kernel_.get(); }
   Process* process() const { return process_.get(); }
 
@@ -128,6 +129,7 @@ class Machine {
   SimHost host_;
   SimRandom random_;
   SimRandom entropy_;
+  SimRandom threads_;
   ProgramFactory factory_;
   std::shared_ptr<Kernel> kernel_;
   std::unique_ptr<Process> process_;

@@ -76,6 +76,7 @@ class UringBackend final : public PosixBackend {
  public:
   UringBackend(std::shared_ptr<Host> host, const UringOptions& options)
       : PosixBackend(std::move(host)),
+        options_(options),
         provided_buffers_(options.provided_buffers),
         multishot_(options.provided_buffers && options.multishot_receive),
         buffers_(options.buffers) {}
@@ -84,9 +85,14 @@ class UringBackend final : public PosixBackend {
           "a uring backend goes while the kernel works for it; this is a bug "
           "in the backend");
   }
-  absl::Status Init(const UringOptions& options);
+  absl::Status Init();
 
   std::string_view name() const override { return "uring"; }
+  Factory ShardFactory() const override {
+    return [options = options_, host = shared_host()] {
+      return MakeUringBackend(options, host);
+    };
+  }
 
   void Run(Loop& loop) override;
 
@@ -181,6 +187,7 @@ class UringBackend final : public PosixBackend {
   std::unique_ptr<DatagramPool> pool_;     // once a UDP socket receives
   std::unique_ptr<ChunkRing> chunk_ring_;  // once a stream receives chunks
   // What the kernel has, as far as it is known.
+  const UringOptions options_;
   bool provided_buffers_;
   bool multishot_;
   unsigned buffers_;
@@ -248,8 +255,8 @@ struct UringBackend::Departure {
   DestinationControl control;
 };
 
-absl::Status UringBackend::Init(const UringOptions& options) {
-  absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Open(options);
+absl::Status UringBackend::Init() {
+  absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Open(options_);
   if (!ring.ok()) return ring.status();
   ring_ = *std::move(ring);
   // Blocking: a read of it is a request, and waits.
@@ -1007,7 +1014,7 @@ bool UringBackend::PollOnce(UringDescriptor& descriptor,
 absl::StatusOr<std::unique_ptr<Backend>> MakeUringBackend(
     const UringOptions& options, std::shared_ptr<Host> host) {
   auto backend = std::make_unique<UringBackend>(std::move(host), options);
-  if (absl::Status status = backend->Init(options); !status.ok()) return status;
+  if (absl::Status status = backend->Init(); !status.ok()) return status;
   return backend;
 }
 

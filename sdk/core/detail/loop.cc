@@ -65,6 +65,10 @@ Loop::Binding::Binding(Loop& loop)
 
 Loop::Binding::~Binding() { current_loop = previous_; }
 
+Loop::Elsewhere::Elsewhere() : here_(std::exchange(current_loop, nullptr)) {}
+
+Loop::Elsewhere::~Elsewhere() { current_loop = here_; }
+
 bool Loop::Turn() {
   ++stats_.turns;
   turn_time_ = driver_.Now();

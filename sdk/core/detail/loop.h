@@ -86,6 +86,18 @@ class Loop {
    private:
     Loop* previous_;
   };
+  // While one lives, no loop is this thread's: what runs then stands for
+  // another thread, in a simulation.
+  class Elsewhere {
+   public:
+    Elsewhere();
+    Elsewhere(const Elsewhere&) = delete;
+    Elsewhere& operator=(const Elsewhere&) = delete;
+    ~Elsewhere();
+
+   private:
+    Loop* here_;
+  };
 
   // Fires due timers, takes what other threads handed in, and runs ready tasks
   // for one budget. Returns true if more is ready, so that the driver should
@@ -108,6 +120,10 @@ class Loop {
   // nothing else. For a machine whose power goes. False: an operation did not
   // withdraw, and its task is still there.
   bool Abandon();
+  // That it is being ended so: no operation may refuse to withdraw.
+  bool abandoned() const { return abandoned_; }
+  // Takes what other threads handed in, between two turns.
+  void RunInbox() { DrainInbox(); }
   Driver& driver() const { return driver_; }
   // Whether this is the thread it runs on, though not a task or a turn may be
   // running: a guest's application calls from its own handlers.

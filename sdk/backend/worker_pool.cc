@@ -1,0 +1,164 @@
+#include "braid/backend/worker_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace braid::detail {
+namespace {
+
+// A thread inherits the mask of the one that makes it: signals are for the
+// threads of the program.
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
+  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
+  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+void NameThread(const std::string& name) {
+  constexpr size_t kLongest = 15;  // pthread_setname_np(3)
+  ::pthread_setname_np(::pthread_self(), name.substr(0, kLongest).c_str());
+}
+
+}  // namespace
+
+class WorkerPool::State : public std::enable_shared_from_this<State> {
+ public:
+  explicit State(Duration idle_limit) : idle_limit_(idle_limit) {}
+
+  absl::Status Start(std::shared_ptr<HostJob> job) {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      Worker* worker = idle_.back();
+      idle_.pop_back();
+      worker->job = std::move(job);
+      worker->wake.notify_one();
+      return absl::OkStatus();
+    }
+    const std::error_code error = AddThread(job);
+    if (!error) return absl::OkStatus();
+    if (threads_ > 0) {
+      waiting_.push_back(std::move(job));
+      return absl::OkStatus();
+    }
+    return absl::ResourceExhaustedError(
+        "start a thread for '" + job->name() + "': " + error.message() +
+        "; the limit of threads (ulimit -u, the cgroup's pids.max) or memory "
+        "is exhausted");
+  }
+
+  void Close() {
+    std::vector<std::thread> ending;
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+      for (Worker* worker : std::exchange(idle_, {})) {
+        ending.push_back(std::move(worker->thread));
+        worker->wake.notify_one();
+      }
+    }
+    for (std::thread& thread : ending) thread.join();
+  }
+
+  size_t threads() const {
+    const std::lock_guard lock(mutex_);
+    return threads_;
+  }
+
+ private:
+  // Lives on the thread's stack.
+  struct Worker {
+    std::thread thread;  // empty once somebody else joins it
+    std::condition_variable wake;
+    std::shared_ptr<HostJob> job;
+  };
+
+  // With mutex_ held, which the thread takes first of all.
+  std::error_code AddThread(const std::shared_ptr<HostJob>& job) {
+    const AllSignalsBlocked blocked;
+    // What the system refuses it throws.
+    try {
+      auto worker = std::make_unique<Worker>();
+      Worker& made = *worker;
+      made.job = job;
+      made.thread = std::thread(
+          [self = shared_from_this(), mine = std::move(worker)]() mutable {
+            self->Work(*mine);
+          });
+    } catch (const std::system_error& error) {
+      return error.code();
+    }
+    ++threads_;
+    return {};
+  }
+
+  void Work(Worker& worker) {
+    std::unique_lock lock(mutex_);
+    while (worker.job != nullptr || NextJob(worker, lock)) {
+      lock.unlock();
+      {
+        const std::shared_ptr<HostJob> job = std::move(worker.job);
+        if (job->Begin()) {
+          NameThread(job->name());
+          job->Run();
+        }
+      }
+      lock.lock();
+    }
+    --threads_;
+    if (worker.thread.joinable()) worker.thread.detach();
+  }
+
+  // False: it is to end.
+  bool NextJob(Worker& worker, std::unique_lock<std::mutex>& lock) {
+    if (!waiting_.empty()) {
+      worker.job = std::move(waiting_.front());
+      waiting_.pop_front();
+      return true;
+    }
+    if (closed_) return false;
+    NameThread("braid idle");
+    idle_.push_back(&worker);
+    worker.wake.wait_for(lock, idle_limit_,
+                         [&] { return worker.job != nullptr || closed_; });
+    std::erase(idle_, &worker);
+    return worker.job != nullptr;
+  }
+
+  const Duration idle_limit_;
+  mutable std::mutex mutex_;
+  std::vector<Worker*> idle_;  // the last to become idle is the last
+  std::deque<std::shared_ptr<HostJob>> waiting_;
+  size_t threads_ = 0;
+  bool closed_ = false;
+};
+
+WorkerPool::WorkerPool(Duration idle_limit)
+    : state_(std::make_shared<State>(idle_limit)) {}
+
+WorkerPool::~WorkerPool() { state_->Close(); }
+
+absl::Status WorkerPool::Start(std::shared_ptr<HostJob> job) {
+  return state_->Start(std::move(job));
+}
+
+size_t WorkerPool::threads() const { return state_->threads(); }
+
+}  // namespace braid::detail
