@@ -298,7 +298,7 @@ class GrpcStreamingCall final : public GrpcClientCall {
 class GrpcClient final : public ClientTransport {
  public:
   explicit GrpcClient(std::shared_ptr<grpc::Channel> channel)
-      : stub_(std::move(channel)) {}
+      : channel_(std::move(channel)), stub_(channel_) {}
 
   ClientWire* Start(CallStart start, ClientWireEvents& events) override {
     if (start.method->kind() == MethodKind::kUnary) {
@@ -307,7 +307,12 @@ class GrpcClient final : public ClientTransport {
     return new GrpcStreamingCall(stub_, std::move(start), events);
   }
 
+  bool connected() const override {
+    return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  }
+
  private:
+  const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
 };
 
