@@ -230,7 +230,12 @@ class Life final : public Context {
         own_log_(log),
         sink_(sink),
         notifier_(backend.host()),
-        rpc_metrics_(own_registry_) {
+        rpc_metrics_(own_registry_),
+        http_({.on_exception = [this](std::string_view path,
+                                      std::string_view what) {
+          own_log_.Error({{"page", path}, {"exception", what}},
+                         "a page could not be made");
+        }}) {
     host_ = &backend.host();
     registry_ = &own_registry_;
     log_ = &own_log_;
@@ -286,6 +291,7 @@ class Life final : public Context {
   metrics::Registry own_registry_;
   Notifier notifier_;
   RpcMetrics rpc_metrics_;
+  std::optional<metrics::LoopMetrics> loop_metrics_;
   std::vector<metrics::Callback> callbacks_;
   std::optional<metrics::CounterFamily> reloads_;
 
@@ -316,12 +322,10 @@ absl::Status Life::AddMetrics() {
                                                   metrics::RealProcessReader());
       !s.ok())
     return s;
-  auto loops = [] {
-    return std::vector<LoopStats>{braid::detail::Loop::Current().stats()};
-  };
-  if (absl::Status s = metrics::AddRuntimeMetrics(own_registry_, loops);
-      !s.ok())
-    return s;
+  absl::StatusOr<metrics::LoopMetrics> loop =
+      metrics::LoopMetrics::Add(own_registry_, "main");
+  if (!loop.ok()) return loop.status();
+  loop_metrics_.emplace(*std::move(loop));
   if (absl::Status s = metrics::AddBuildInfo(own_registry_, definition_.build);
       !s.ok())
     return s;
@@ -356,6 +360,7 @@ void Life::AddPages() {
   http_.Add("/metrics", "What Prometheus scrapes.",
             [this](HttpRequest request) -> Task<HttpResponse> {
               const Mutex::Guard alone = co_await costly_page_.Lock();
+              loop_metrics_->Update();
               const metrics::Format format =
                   metrics::NegotiateFormat(request.Header("Accept"));
               metrics::Exposition exposition(own_registry_, format);
