@@ -177,6 +177,11 @@ std::string Link::Parse() {
     }
     const bool message = type == FrameType::kMessage;
     if (size > (message ? max_message_ : kMaxOther)) {
+      if (!message && type != FrameType::kBegin &&
+          type != FrameType::kHeaders && type != FrameType::kEnd) {
+        return "the other side broke the protocol, by a frame that is too "
+               "large";
+      }
       const size_t there = std::min(size, in_.size() - kFrameHeader);
       in_.Drop(kFrameHeader + there);
       skip_ = size - there;
