@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,6 +32,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -155,34 +159,73 @@ TEST(BuildInfoTest, IsOneWithLabels) {
 #endif
 }
 
-TEST(RuntimeMetricsTest, ShowWhatTheLoopsDid) {
+TEST(LoopMetricsTest, ShowWhatTheLoopDid) {
   Registry registry;
   VirtualTime time;
   const absl::Status status = braid::Run(time, [&]() -> Task<absl::Status> {
-    EXPECT_TRUE(AddRuntimeMetrics(registry, [] {
-                  return std::vector{braid::detail::Loop::Current().stats(),
-                                     LoopStats{.turns = 77}};
-                }).ok());
+    std::optional<LoopMetrics> loop(*LoopMetrics::Add(registry, "main"));
     co_return co_await WithTaskGroup([&](TaskGroup& group)
                                          -> Task<absl::Status> {
       for (int i = 0; i < 3; ++i) {
         group.Start("sleeper", []() -> Task<void> { co_await SleepForever(); });
       }
       co_await SleepFor(std::chrono::seconds(1));
-      const std::string text = Expose(registry, Format::kText);
-      EXPECT_THAT(text, HasSubstr("braid_loop_tasks{loop=\"0\"} 4\n"));
-      EXPECT_THAT(text,
-                  HasSubstr("braid_loop_tasks_started_total{loop=\"0\"} 4\n"));
-      EXPECT_THAT(text,
-                  HasSubstr("braid_loop_timers_fired_total{loop=\"0\"} 1\n"));
-      EXPECT_THAT(text, HasSubstr("braid_loop_turns_total{loop=\"1\"} 77\n"));
+      const auto shown = [&] { return Expose(registry, Format::kText); };
+      EXPECT_THAT(shown(), HasSubstr("braid_loop_tasks{loop=\"main\"} 1\n"));
+      loop->Update();
+      const std::string text = shown();
+      EXPECT_THAT(text, HasSubstr("braid_loop_tasks{loop=\"main\"} 4\n"));
+      EXPECT_THAT(
+          text, HasSubstr("braid_loop_tasks_started_total{loop=\"main\"} 4\n"));
+      EXPECT_THAT(
+          text, HasSubstr("braid_loop_timers_fired_total{loop=\"main\"} 1\n"));
+      // By itself, too.
+      group.Start("keep", &LoopMetrics::Keep, &*loop);
+      co_await SleepFor(std::chrono::milliseconds(1500));
+      EXPECT_THAT(shown(), HasSubstr("braid_loop_tasks{loop=\"main\"} 5\n"));
       group.Cancel("done");
-      co_return co_await group.Join();
+      const absl::Status joined = co_await group.Join();
+      // The loop's series go with it.
+      loop.reset();
+      EXPECT_THAT(shown(), Not(HasSubstr("loop=\"main\"")));
+      co_return joined;
     });
   });
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(AddRuntimeMetrics(registry, nullptr).ToString(),
-              HasSubstr("null"));
+}
+
+// Loops on threads of their own were not seen at all. Each writes its cells
+// while another thread scrapes: this is for ThreadSanitizer.
+TEST(LoopMetricsTest, LoopsOnOtherThreadsAreToldApart) {
+  Registry registry;
+  std::atomic<int> running = 2;
+  std::atomic<bool> stop = false;
+  const auto shard = [&](const char* name) {
+    VirtualTime time;
+    const absl::Status status = braid::Run(time, [&]() -> Task<absl::Status> {
+      const LoopMetrics added = *LoopMetrics::Add(registry, name);
+      LoopMetrics loop = *LoopMetrics::Add(registry, name + std::string("-b"));
+      --running;
+      while (!stop) {
+        loop.Update();
+        co_await Checkpoint();
+      }
+      co_return absl::OkStatus();
+    });
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  std::thread one(shard, "shard-1");
+  std::thread two(shard, "shard-2");
+  while (running > 0) std::this_thread::yield();
+  std::string text;
+  for (int i = 0; i < 100; ++i) text = Expose(registry, Format::kText);
+  stop = true;
+  one.join();
+  two.join();
+  for (const char* loop : {"shard-1", "shard-1-b", "shard-2", "shard-2-b"}) {
+    EXPECT_THAT(text, HasSubstr("braid_loop_tasks{loop=\"" + std::string(loop) +
+                                "\"} 1\n"));
+  }
 }
 
 TEST(CollectorsTest, PromtoolAccepts) {
@@ -190,10 +233,15 @@ TEST(CollectorsTest, PromtoolAccepts) {
   ASSERT_TRUE(
       AddBuildInfo(registry, {.version = "1.2.3", .revision = "abc"}).ok());
   ASSERT_TRUE(AddProcessMetrics(registry, RealProcessReader()).ok());
-  ASSERT_TRUE(AddRuntimeMetrics(registry, [] {
-                return std::vector<LoopStats>(2);
-              }).ok());
-  const auto complaints = PromtoolComplaints(Expose(registry, Format::kText));
+  VirtualTime time;
+  std::string text;
+  const absl::Status status = braid::Run(time, [&]() -> Task<absl::Status> {
+    const LoopMetrics loop = *LoopMetrics::Add(registry, "main");
+    text = Expose(registry, Format::kText);
+    co_return absl::OkStatus();
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  const auto complaints = PromtoolComplaints(text);
   if (!complaints.has_value())
     GTEST_SKIP() << "promtool is not installed: NOT CHECKED";
   EXPECT_EQ(*complaints, "");

@@ -1,94 +1,106 @@
 #include "braid/metrics/runtime.h"
 
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
+#include <functional>
+#include <iterator>
 #include <utility>
+
+#include "braid/core/check.h"
+#include "braid/core/detail/loop.h"
+#include "braid/core/sleep.h"
 
 namespace braid::metrics {
 namespace {
 
-using prometheus::MetricFamily;
-using prometheus::MetricType;
+constexpr Duration kUpdateEvery = std::chrono::seconds(1);
 
 struct Row {
   const char* name;
   const char* help;
-  MetricType type;
+  Kind kind;
   uint64_t LoopStats::* field;
 };
 
 constexpr Row kRows[] = {
     {"braid_loop_turns_total", "Times a loop worked on its ready queue.",
-     MetricType::Counter, &LoopStats::turns},
+     Kind::kCounter, &LoopStats::turns},
     {"braid_loop_switches_total", "Times a loop gave its thread to a task.",
-     MetricType::Counter, &LoopStats::switches},
-    {"braid_loop_tasks_started_total", "Tasks started.", MetricType::Counter,
+     Kind::kCounter, &LoopStats::switches},
+    {"braid_loop_tasks_started_total", "Tasks started.", Kind::kCounter,
      &LoopStats::tasks_started},
-    {"braid_loop_tasks", "Tasks alive.", MetricType::Gauge,
-     &LoopStats::tasks_alive},
-    {"braid_loop_ready_tasks", "Tasks that wait for the thread.",
-     MetricType::Gauge, &LoopStats::ready},
-    {"braid_loop_timers", "Timers armed.", MetricType::Gauge,
-     &LoopStats::timers},
-    {"braid_loop_timers_fired_total", "Timers fired.", MetricType::Counter,
+    {"braid_loop_tasks", "Tasks alive.", Kind::kGauge, &LoopStats::tasks_alive},
+    {"braid_loop_ready_tasks", "Tasks that wait for the thread.", Kind::kGauge,
+     &LoopStats::ready},
+    {"braid_loop_timers", "Timers armed.", Kind::kGauge, &LoopStats::timers},
+    {"braid_loop_timers_fired_total", "Timers fired.", Kind::kCounter,
      &LoopStats::timers_fired},
     {"braid_loop_cancelled_total",
-     "Tasks and scopes that a cancellation reached.", MetricType::Counter,
+     "Tasks and scopes that a cancellation reached.", Kind::kCounter,
      &LoopStats::cancels_delivered},
     {"braid_loop_cleanup_failures_total",
      "Clean-ups that failed or hit their limit where no result could say so.",
-     MetricType::Counter, &LoopStats::cleanup_failures},
-    {"braid_loop_posts_total", "Hand-overs from other threads.",
-     MetricType::Counter, &LoopStats::posts},
+     Kind::kCounter, &LoopStats::cleanup_failures},
+    {"braid_loop_posts_total", "Hand-overs from other threads.", Kind::kCounter,
+     &LoopStats::posts},
     {"braid_loop_frame_pool_bytes",
-     "Memory of ended coroutines that is kept for the next ones.",
-     MetricType::Gauge, &LoopStats::frame_pool_bytes},
+     "Memory of ended coroutines that is kept for the next ones.", Kind::kGauge,
+     &LoopStats::frame_pool_bytes},
     {"braid_loop_frame_pool_misses_total",
      "Coroutine frames and records whose memory came from malloc.",
-     MetricType::Counter, &LoopStats::frame_pool_misses},
-};
-
-class RuntimeCollector final : public prometheus::Collectable {
- public:
-  explicit RuntimeCollector(std::function<std::vector<LoopStats>()> read)
-      : read_(std::move(read)) {}
-
-  std::vector<MetricFamily> Collect() const override {
-    return RuntimeFamilies(read_());
-  }
-
- private:
-  std::function<std::vector<LoopStats>()> read_;
+     Kind::kCounter, &LoopStats::frame_pool_misses},
 };
 
 }  // namespace
 
-std::vector<MetricFamily> RuntimeFamilies(std::span<const LoopStats> loops) {
-  std::vector<MetricFamily> families;
-  for (const Row& row : kRows) {
-    MetricFamily& family = families.emplace_back();
-    family.name = row.name;
-    family.help = row.help;
-    family.type = row.type;
-    for (size_t i = 0; i < loops.size(); ++i) {
-      auto& metric = family.metric.emplace_back();
-      metric.label = {{.name = "loop", .value = std::to_string(i)}};
-      (row.type == MetricType::Counter ? metric.counter.value
-                                       : metric.gauge.value) =
-          static_cast<double>(loops[i].*row.field);
-    }
+// One writer, any reader; see detail/cell.h for why that is enough.
+struct LoopMetrics::Cells {
+  const braid::detail::Loop* loop = &braid::detail::Loop::Current();
+  std::array<std::atomic<uint64_t>, std::size(kRows)> values{};
+};
+
+LoopMetrics::LoopMetrics() : cells_(std::make_unique<Cells>()) {}
+LoopMetrics::LoopMetrics(LoopMetrics&&) noexcept = default;
+LoopMetrics::~LoopMetrics() = default;
+
+absl::StatusOr<LoopMetrics> LoopMetrics::Add(Registry& registry,
+                                             const std::string& loop) {
+  LoopMetrics metrics;
+  metrics.Update();
+  for (size_t i = 0; i < std::size(kRows); ++i) {
+    const Definition definition = {
+        .name = kRows[i].name, .help = kRows[i].help, .labels = {"loop"}};
+    std::function<double()> read = [cell = &metrics.cells_->values[i]] {
+      return static_cast<double>(cell->load(std::memory_order_relaxed));
+    };
+    absl::StatusOr<Callback> callback =
+        kRows[i].kind == Kind::kCounter
+            ? registry.AddCounterCallback(definition, {loop}, std::move(read))
+            : registry.AddGaugeCallback(definition, {loop}, std::move(read));
+    if (!callback.ok()) return callback.status();
+    metrics.callbacks_.push_back(*std::move(callback));
   }
-  return families;
+  return metrics;
 }
 
-absl::Status AddRuntimeMetrics(Registry& registry,
-                               std::function<std::vector<LoopStats>()> read) {
-  if (read == nullptr)
-    return absl::InvalidArgumentError(
-        "the function that reads the loops' statistics is null");
-  return registry.AddCollectable(
-      std::make_shared<RuntimeCollector>(std::move(read)));
+void LoopMetrics::Update() {
+  const braid::detail::Loop& loop = braid::detail::Loop::Current();
+  braid::detail::Check(&loop == cells_->loop,
+                       "LoopMetrics of one loop are updated on another");
+  const LoopStats stats = loop.stats();
+  for (size_t i = 0; i < std::size(kRows); ++i) {
+    cells_->values[i].store(stats.*kRows[i].field, std::memory_order_relaxed);
+  }
+}
+
+Task<void> LoopMetrics::Keep() {
+  for (;;) {
+    co_await SleepFor(kUpdateEvery);
+    Update();
+  }
 }
 
 }  // namespace braid::metrics

@@ -1,31 +1,55 @@
-// braid_loop_*: what the loops of a program do. One series for each loop,
-// labelled with its number.
+// LoopMetrics: braid_loop_*, what a loop of the program does.
+//
+//   metrics::LoopMetrics loop =
+//       *metrics::LoopMetrics::Add(registry, "shard-1");
+//   group.Start("loop metrics", &metrics::LoopMetrics::Keep, &loop);
+//
+// One for each loop, told apart by the label `loop`: "main", and "shard-1",
+// "shard-2", ... for the others. `sum without (loop) (...)` is the program's.
+//
+// Only a loop itself may read its own statistics, and a scrape happens on one
+// of them: so each writes its own into cells that the scrape reads, now and
+// then. The series are there as long as this is.
 
 #ifndef BRAID_METRICS_RUNTIME_H_
 #define BRAID_METRICS_RUNTIME_H_
 
-#include <functional>
-#include <span>
+#include <memory>
+#include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "braid/core/detail/loop.h"
+#include "absl/status/statusor.h"
+#include "braid/core/task.h"
 #include "braid/metrics/registry.h"
-#include "prometheus/metric_family.h"
 
 namespace braid::metrics {
 
-// The families for these loops, in prometheus-cpp's data model; the label
-// `loop` is the place in the span.
-std::vector<prometheus::MetricFamily> RuntimeFamilies(
-    std::span<const LoopStats> loops);
+class LoopMetrics {
+ public:
+  // On the loop that it is about. ALREADY_EXISTS if the registry has other
+  // metrics of these names.
+  static absl::StatusOr<LoopMetrics> Add(Registry& registry,
+                                         const std::string& loop);
+  LoopMetrics(LoopMetrics&&) noexcept;
+  LoopMetrics& operator=(LoopMetrics&&) = delete;
+  ~LoopMetrics();
 
-// Adds them to the registry. `read` gives each loop's statistics, always in the
-// same order, and is called on the thread that scrapes. A loop's stats() may be
-// read on the loop's own thread only: where that is another one, hand over
-// copies.
-absl::Status AddRuntimeMetrics(Registry& registry,
-                               std::function<std::vector<LoopStats>()> read);
+  // Writes down what the loop has done so far. On that loop (checked). A dozen
+  // plain stores: a loop that is scraped on its own thread does so before each
+  // scrape.
+  void Update();
+
+  // Updates every second, for a loop that is scraped on another one's thread,
+  // until it is cancelled. This must outlive it.
+  Task<void> Keep();
+
+ private:
+  struct Cells;
+  LoopMetrics();
+
+  std::unique_ptr<Cells> cells_;
+  std::vector<Callback> callbacks_;  // read the cells, so they go first
+};
 
 }  // namespace braid::metrics
 

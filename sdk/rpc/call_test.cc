@@ -103,8 +103,7 @@ class CallTest : public testing::TestWithParam<Carrier> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(, CallTest,
-                         testing::Values(Carrier::kMemory, Carrier::kGrpc),
+INSTANTIATE_TEST_SUITE_P(, CallTest, EveryCarrier(),
                          testing::PrintToStringParamName());
 
 TEST_P(CallTest, OneRequestOneReply) {
@@ -242,7 +241,7 @@ TEST_P(CallTest, HeadersMayComeFirst) {
   Run([](World& world) -> Task<absl::Status> {
     auto download = world.client().Download(MakeRequest("headers", "", 1));
     auto early = co_await MoveOnAfter(10ms, download.Receive());
-    if (world.in_memory()) {
+    if (world.on_virtual_time()) {
       EXPECT_FALSE(early.has_value());
       EXPECT_EQ(download.headers().Get("x-header"), "first");
     }

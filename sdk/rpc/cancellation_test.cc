@@ -139,8 +139,7 @@ class CancellationTest : public testing::TestWithParam<Carrier> {
   Log log_;
 };
 
-INSTANTIATE_TEST_SUITE_P(, CancellationTest,
-                         testing::Values(Carrier::kMemory, Carrier::kGrpc),
+INSTANTIATE_TEST_SUITE_P(, CancellationTest, EveryCarrier(),
                          testing::PrintToStringParamName());
 
 // --- Deadlines ---
@@ -155,7 +154,7 @@ TEST_P(CancellationTest, TheScopesDeadlineIsTheCalls) {
     const Time deadline = Now() + 10s;
     reply = co_await OrReturn(FailAt(deadline, client.Unary(MakeRequest(""))));
     EXPECT_EQ(reply.number(), 1);
-    if (world.in_memory()) {
+    if (world.on_virtual_time()) {
       EXPECT_EQ(log_.deadline, deadline);
     } else {
       EXPECT_GT(log_.deadline, log_.now + 5s);
@@ -163,7 +162,7 @@ TEST_P(CancellationTest, TheScopesDeadlineIsTheCalls) {
     }
     // The nearest of all counts, the call's own included. gRPC sends about
     // three digits of what is left, rounded up.
-    const Duration kTenSeconds = world.in_memory() ? 10s : 10'200ms;
+    const Duration kTenSeconds = world.on_virtual_time() ? 10s : 10'200ms;
     reply = co_await OrReturn(FailAfter(
         100s, client.Unary(MakeRequest(""), CallOptions().Timeout(10s))));
     EXPECT_LE(log_.deadline, log_.now + kTenSeconds);
@@ -218,7 +217,7 @@ TEST_P(CancellationTest, AScopeThatFiresStopsBothSides) {
     const Time start = Now();
     auto reply = co_await MoveOnAfter(30ms, client.Unary(MakeRequest("hang")));
     EXPECT_FALSE(reply.has_value());
-    if (world.in_memory()) EXPECT_EQ(Now() - start, 30ms);
+    if (world.on_virtual_time()) EXPECT_EQ(Now() - start, 30ms);
     bool stopped = co_await world.Until([&] { return log_.running == 0; });
     EXPECT_TRUE(stopped);
     EXPECT_EQ(log_.started, 1);
@@ -257,7 +256,7 @@ TEST_P(CancellationTest, ACallsOwnTimeoutIsAResult) {
     EXPECT_TRUE(reply.has_value());
     EXPECT_EQ(reply->status().code(), absl::StatusCode::kDeadlineExceeded);
     EXPECT_GE(Now() - start, 30ms);
-    if (world.in_memory()) EXPECT_EQ(Now() - start, 30ms);
+    if (world.on_virtual_time()) EXPECT_EQ(Now() - start, 30ms);
 
     auto download =
         client.Download(MakeRequest("", "", 1), CallOptions().Timeout(50ms));
@@ -362,7 +361,7 @@ TEST_P(CancellationTest, AtCompletion) {
     for (int i = 0; i < 200; ++i) {
       CancelScope scope;
       auto cancel = [&]() -> Task<void> {
-        if (world.in_memory()) {
+        if (world.on_virtual_time()) {
           // The reply takes its way in some turns of the loop.
           for (int n = 0; n < 20 * i; ++n) co_await Checkpoint();
         } else {

@@ -79,6 +79,11 @@ class Channel {
       : state_(std::make_shared<detail::ChannelState>(std::move(transport),
                                                       observer)) {}
 
+  // Whether it has a connection to the server now. For saying, after a call
+  // has failed, which of the two it was: a DEADLINE_EXCEEDED without one means
+  // that nobody was reached.
+  bool connected() const { return state_->transport().connected(); }
+
   // For generated code.
   const std::shared_ptr<detail::ChannelState>& state() const { return state_; }
 

@@ -102,8 +102,15 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
     // with this task.
     scope_.SetShield(true);
     scope_.Link(loop, loop.root(), nullptr);
-    co_return co_await Finally(
-        ServeAndDrain(), [this]() -> Task<void> { co_await End(); }, kForever);
+    // The handlers' tasks lie beside this one, and use services that go after
+    // it. Where clean-ups don't run (the host of a simulation crashes), it is
+    // the guard that keeps this frame until they have ended.
+    const Leaving leaving(*this);
+    co_return co_await WithBackground(
+        Operation<GuardOp, Core*>(this),
+        Finally(
+            ServeAndDrain(), [this]() -> Task<void> { co_await End(); },
+            kForever));
   }
 
   Health& health() { return health_; }
@@ -133,6 +140,35 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
     Core* core_;
   };
   auto Idle() { return Operation<IdleOp, Core*>(this); }
+
+  // Waits for ever; when cancelled, it is stopped once no call is left.
+  class GuardOp final : public braid::detail::OperationBase {
+   public:
+    explicit GuardOp(Core* core) : core_(core) {}
+    bool Try() { return false; }
+    void Suspend() {}
+    void Cancel() noexcept override {
+      if (core_->calls_.empty()) return Stop();
+      core_->guard_ = this;
+    }
+    void TakeResult() {}
+    using OperationBase::Stop;
+
+   private:
+    Core* core_;
+  };
+  class Leaving {
+   public:
+    explicit Leaving(Core& core) : core_(core) {}
+    Leaving(const Leaving&) = delete;
+    Leaving& operator=(const Leaving&) = delete;
+    ~Leaving() {
+      if (core_.scope_.linked()) core_.scope_.Unlink();
+    }
+
+   private:
+    Core& core_;
+  };
 
   Task<absl::Status> ServeAndDrain() {
     health_.Set("", true);
@@ -203,6 +239,9 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
     if (calls_.empty() && idle_ != nullptr) {
       std::exchange(idle_, nullptr)->Complete();
     }
+    if (calls_.empty() && guard_ != nullptr) {
+      std::exchange(guard_, nullptr)->Stop();
+    }
   }
 
   ServerOptions options_;
@@ -219,6 +258,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   braid::detail::Scope scope_;
   braid::detail::IntrusiveList<ServerCall> calls_;
   IdleOp* idle_ = nullptr;
+  GuardOp* guard_ = nullptr;
   Stats stats_;
 };
 

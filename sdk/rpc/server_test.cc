@@ -71,8 +71,7 @@ class ServerTest : public TestWithParam<Carrier> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(, ServerTest,
-                         testing::Values(Carrier::kMemory, Carrier::kGrpc),
+INSTANTIATE_TEST_SUITE_P(, ServerTest, EveryCarrier(),
                          testing::PrintToStringParamName());
 
 HealthCheckRequest HealthOf(std::string service) {

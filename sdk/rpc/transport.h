@@ -192,6 +192,8 @@ class ClientTransport {
   // Begins a call. For methods with one reply, that is read unasked: OnRead, if
   // there is one, then OnEnd.
   virtual ClientWire* Start(CallStart start, ClientWireEvents& events) = 0;
+  // Whether there is a connection now; true where there are none.
+  virtual bool connected() const { return true; }
 };
 
 }  // namespace braid::rpc

@@ -1,6 +1,7 @@
 #include "braid/service/http_endpoints.h"
 
 #include <array>
+#include <exception>
 #include <optional>
 #include <string_view>
 
@@ -29,6 +30,20 @@ HttpResponse HttpEndpoints::Contents() const {
   return Text(200, std::move(body));
 }
 
+// One page that fails must not take the service with it.
+Task<HttpResponse> HttpEndpoints::Make(Page& page, HttpRequest request) {
+  const std::string path = request.path;
+  std::string what = "an exception of unknown type";
+  try {
+    co_return co_await page.Get(std::move(request));
+  } catch (const std::exception& exception) {
+    what = exception.what();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): `what` says so
+  }
+  if (options_.on_exception != nullptr) options_.on_exception(path, what);
+  co_return Text(500, "This page failed; the service's log says of what.\n");
+}
+
 Task<HttpResponse> HttpEndpoints::Answer(HttpRequest request) {
   const auto found = pages_.find(request.path);
   if (found == pages_.end() && request.path != "/") {
@@ -43,7 +58,7 @@ Task<HttpResponse> HttpEndpoints::Answer(HttpRequest request) {
   }
   if (found == pages_.end()) co_return Contents();
   std::optional<HttpResponse> response = co_await MoveOnAfter(
-      options_.answer_limit, found->second.page->Get(std::move(request)));
+      options_.answer_limit, Make(*found->second.page, std::move(request)));
   co_return response.has_value()
       ? *std::move(response)
       : Text(503, "It took too long to make this page.\n");

@@ -31,6 +31,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -51,19 +52,25 @@ class HttpEndpoints {
     Duration request_limit = std::chrono::seconds(10);
     // To make an answer, and for the client to take it.
     Duration answer_limit = std::chrono::seconds(30);
+    // Told of an exception that left a handler: the page's path, and what the
+    // exception says. Its client gets 500.
+    std::function<void(std::string_view path, std::string_view what)>
+        on_exception = {};
     // Of one request.
     HttpLimits http = {.header_bytes = size_t{16} * 1024, .body_bytes = 0};
   };
 
   HttpEndpoints() : HttpEndpoints(Options()) {}
-  explicit HttpEndpoints(Options options) : options_(options) {}
+  explicit HttpEndpoints(Options options) : options_(std::move(options)) {}
   HttpEndpoints(const HttpEndpoints&) = delete;
   HttpEndpoints& operator=(const HttpEndpoints&) = delete;
 
   // Answers requests for `path` with what `handler(HttpRequest)` makes, a
   // Task<HttpResponse>. It runs as part of the connection's task, is cancelled
-  // when that is, and after `answer_limit`, when the client gets 503. The
-  // handler is kept as long as this, and several calls of it may be under way.
+  // when that is, and after `answer_limit`, when the client gets 503. An
+  // exception that leaves it ends that call: the client gets 500, and
+  // `on_exception` hears of it. The handler is kept as long as this, and
+  // several calls of it may be under way.
   // `summary` is for the page of contents at "/". Before Serve.
   template <typename F>
   void Add(std::string path, std::string summary, F handler) {
@@ -75,8 +82,8 @@ class HttpEndpoints {
 
   // Serves connections to `listener`. Completes after a graceful stop was
   // requested, when the answers that were being made are sent. Cancelled at any
-  // time: connections are closed. An error only if the listener fails; an
-  // exception that leaves a handler leaves Serve. `listener` outlives it.
+  // time: connections are closed. An error only if the listener fails.
+  // `listener` outlives it.
   Task<absl::Status> Serve(TcpListener& listener);
 
   size_t connections() const { return connections_.size(); }
@@ -112,6 +119,7 @@ class HttpEndpoints {
   Task<absl::Status> ServeConnection(TcpStream stream,
                                      Connections::iterator self);
   Task<HttpResponse> Answer(HttpRequest request);
+  Task<HttpResponse> Make(Page& page, HttpRequest request);
   HttpResponse Contents() const;
   // Before another connection. False: there is no place for it.
   bool MakeRoom();

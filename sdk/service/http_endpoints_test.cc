@@ -3,7 +3,9 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -247,6 +249,43 @@ TEST(HttpEndpointsTest, WithoutAnyPlaceANewcomerIsClosed) {
                EXPECT_EQ(endpoints.connections(), 1u);
                co_return absl::OkStatus();
              });
+}
+
+// It left Serve, and with it went the whole service.
+TEST(HttpEndpointsTest, AnExceptionIsTheEndOfOneAnswerOnly) {
+  std::vector<std::string> heard;
+  WithServer(
+      {.on_exception =
+           [&](std::string_view path, std::string_view what) {
+             heard.push_back(std::string(path) + ": " + std::string(what));
+           }},
+      [](TcpListener& listener, HttpEndpoints& endpoints,
+         TaskGroup&) -> Task<absl::Status> {
+        endpoints.Add("/throws", "At once.",
+                      [](HttpRequest) -> Task<HttpResponse> {
+                        throw std::runtime_error("no votes");
+                        co_return HttpResponse();
+                      });
+        endpoints.Add("/later", "After a while.",
+                      [](HttpRequest) -> Task<HttpResponse> {
+                        co_await SleepFor(1ms);
+                        throw 7;
+                      });
+        Client client = co_await OrReturn(Client::Connect(listener));
+        // Of the three on one connection, the last is as good as ever.
+        co_await OrReturn(client.Send(Get("/throws?x") + Get("/later")));
+        co_await OrReturn(client.Send(Get("/ok")));
+        const std::string text = co_await OrReturn(client.ReadUntil("fine"));
+        const size_t first = text.find("500 Internal Server Error");
+        EXPECT_NE(first, text.npos) << text;
+        EXPECT_NE(text.find("500 Internal Server Error", first + 1), text.npos);
+        EXPECT_NE(text.find("200 OK"), text.npos);
+        EXPECT_EQ(text.find("no votes"), text.npos);
+        co_return absl::OkStatus();
+      });
+  EXPECT_EQ(heard,
+            (std::vector<std::string>{"/throws: no votes",
+                                      "/later: an exception of unknown type"}));
 }
 
 TEST(HttpEndpointsTest, AGracefulStopLetsIdleClientsGo) {

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@
 #include "braid/backend/backend.h"
 #include "braid/backend/errno_status.h"
 #include "braid/backend/make_backend.h"
+#include "braid/backend/sim/simulation.h"
 #include "braid/backend/socket_address.h"
 #include "braid/core/cancel_scope.h"
 #include "braid/core/detail/loop.h"
@@ -64,11 +66,32 @@ Duration ToDuration(const pb::Duration& duration) {
          std::chrono::nanoseconds(duration.nanos());
 }
 
+// What a service does with the process it runs in.
+class Process {
+ public:
+  Process() = default;
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  virtual ~Process() = default;
+
+  virtual std::shared_ptr<LogSink> log() = 0;
+  // What was asked for (--help); false: it could not be written.
+  virtual bool Say(const std::string& text) = 0;
+  // What ends it before there is a log.
+  virtual void Complain(const std::string& line) = 0;
+  virtual absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
+                                                bool reload) = 0;
+  virtual absl::Status AddMetrics(metrics::Registry& registry) = 0;
+  virtual Notifier MakeNotifier(Host& host) = 0;
+  // Ends at once. Returns where that is not for the service to do; it is
+  // cancelled then.
+  virtual void Exit(int code) = 0;
+};
+
 // One line for a person; what failed is in the message already.
-int Complain(const std::string& name, const absl::Status& status, int code) {
-  const std::string line =
-      absl::StrCat(name, ": ", std::string(status.message()), "\n");
-  std::fputs(line.c_str(), stderr);
+int Complain(Process& process, const std::string& name,
+             const absl::Status& status, int code) {
+  process.Complain(absl::StrCat(name, ": ", std::string(status.message())));
   return code;
 }
 
@@ -103,6 +126,91 @@ absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name,
   return file;
 }
 
+// The process is the service.
+class OwnProcess final : public Process {
+ public:
+  std::shared_ptr<LogSink> log() override {
+    if (sink_ == nullptr) sink_ = std::make_shared<StderrSink>();
+    return sink_;
+  }
+  bool Say(const std::string& text) override {
+    return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  }
+  void Complain(const std::string& line) override {
+    std::fputs((line + "\n").c_str(), stderr);
+  }
+  absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
+                                        bool reload) override {
+    return ReadConfigFile(name, reload);
+  }
+  absl::Status AddMetrics(metrics::Registry& registry) override {
+    return metrics::AddProcessMetrics(registry, metrics::RealProcessReader());
+  }
+  Notifier MakeNotifier(Host& host) override { return Notifier(host); }
+  void Exit(int code) override {
+    if (sink_ != nullptr) sink_->Flush(std::chrono::milliseconds(200));
+    std::_Exit(code);
+  }
+
+ private:
+  std::shared_ptr<StderrSink> sink_;
+};
+
+// Lines of the log in a simulation's trace.
+class TraceSink final : public LogSink {
+ public:
+  explicit TraceSink(SimHost& host) : host_(host) {}
+  void Write(LogLevel, std::string_view line) noexcept override {
+    host_.Note(line);
+  }
+
+ private:
+  SimHost& host_;
+};
+
+class NoSink final : public LogSink {
+ public:
+  void Write(LogLevel, std::string_view) noexcept override {}
+};
+
+// The service is a task among others.
+class SharedProcess final : public Process {
+ public:
+  explicit SharedProcess(std::shared_ptr<LogSink> sink)
+      : simulated_(CurrentBackend().name() == "sim"), sink_(std::move(sink)) {
+    if (sink_ != nullptr) return;
+    if (SimHost* host = SimHost::CurrentOrNull(); host != nullptr) {
+      sink_ = std::make_shared<TraceSink>(*host);
+    } else {
+      sink_ = std::make_shared<NoSink>();
+    }
+  }
+
+  std::shared_ptr<LogSink> log() override { return sink_; }
+  bool Say(const std::string& text) override {
+    sink_->Write(LogLevel::kInfo, text);
+    return true;
+  }
+  void Complain(const std::string& line) override {
+    sink_->Write(LogLevel::kError, line);
+  }
+  absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
+                                        bool reload) override {
+    if (!simulated_) return ReadConfigFile(name, reload);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--config=", name, ": a simulated host has no files; use flags"));
+  }
+  absl::Status AddMetrics(metrics::Registry&) override {
+    return absl::OkStatus();
+  }
+  Notifier MakeNotifier(Host&) override { return Notifier(); }
+  void Exit(int) override {}
+
+ private:
+  const bool simulated_;
+  std::shared_ptr<LogSink> sink_;
+};
+
 const Options& OptionsOf(const pb::Message& config) {
   const pb::FieldDescriptor* field = config.GetDescriptor()->FindFieldByName(
       {kOptionsField.data(), kOptionsField.size()});
@@ -133,8 +241,11 @@ absl::Status ValidateOptions(const Options& options) {
 // file.
 class Configuration {
  public:
-  Configuration(const AnyDefinition& definition, Host& host)
-      : definition_(definition), host_(host), schema_(*definition.defaults) {
+  Configuration(const AnyDefinition& definition, Host& host, Process& process)
+      : definition_(definition),
+        host_(host),
+        process_(process),
+        schema_(*definition.defaults) {
     const absl::Status status = schema_.Check();
     braid::detail::Check(status.ok(), status.ToString().c_str());
     const pb::FieldDescriptor* field =
@@ -153,7 +264,7 @@ class Configuration {
     std::optional<ConfigFile> file;
     if (line.config_file.has_value()) {
       absl::StatusOr<ConfigFile> read =
-          ReadConfigFile(*line.config_file, reload);
+          process_.ReadConfig(*line.config_file, reload);
       if (!read.ok()) return read.status();
       file = *std::move(read);
     }
@@ -175,6 +286,7 @@ class Configuration {
  private:
   const AnyDefinition& definition_;
   Host& host_;
+  Process& process_;
   ConfigSchema schema_;
 };
 
@@ -221,22 +333,30 @@ void CopyField(const pb::Message& from, pb::Message& to,
 class Life final : public Context {
  public:
   Life(const AnyDefinition& definition, const Configuration& configuration,
-       const CommandLine& line, std::unique_ptr<pb::Message> config,
-       Backend& backend, const Logger& log, StderrSink& sink)
+       const CommandLine& line, std::unique_ptr<pb::Message> config, Host& host,
+       const Logger& log, Process& process)
       : definition_(definition),
         configuration_(configuration),
         line_(line),
         config_(std::move(config)),
         own_log_(log),
-        sink_(sink),
-        notifier_(backend.host()),
-        rpc_metrics_(own_registry_) {
-    host_ = &backend.host();
+        process_(process),
+        sink_(process.log()),
+        notifier_(process.MakeNotifier(host)),
+        rpc_metrics_(own_registry_),
+        http_({.on_exception = [this](std::string_view path,
+                                      std::string_view what) {
+          own_log_.Error({{"page", path}, {"exception", what}},
+                         "a page could not be made");
+        }}) {
+    host_ = &host;
     registry_ = &own_registry_;
     log_ = &own_log_;
   }
 
   Task<absl::Status> Run();
+  // Not 0: that is what it ended with.
+  int exit_code() const { return exit_code_; }
 
   void AddRpc(rpc::Service& service) override {
     braid::detail::Check(
@@ -269,7 +389,7 @@ class Life final : public Context {
   }
   void UpdateReady();
   void Reload();
-  [[noreturn]] void ExitNow(int signal);
+  void ExitNow(int signal);
   // The service manager may be gone; that is for the log.
   void Told(const absl::Status& status) {
     if (!status.ok())
@@ -282,10 +402,12 @@ class Life final : public Context {
   const CommandLine& line_;
   std::unique_ptr<pb::Message> config_;
   Logger own_log_;
-  StderrSink& sink_;
+  Process& process_;
+  const std::shared_ptr<LogSink> sink_;
   metrics::Registry own_registry_;
   Notifier notifier_;
   RpcMetrics rpc_metrics_;
+  std::optional<metrics::LoopMetrics> loop_metrics_;
   std::vector<metrics::Callback> callbacks_;
   std::optional<metrics::CounterFamily> reloads_;
 
@@ -309,19 +431,15 @@ class Life final : public Context {
   bool was_ready_ = false;
   bool stopping_ = false;
   bool stop_requested_ = false;
+  int exit_code_ = 0;
 };
 
 absl::Status Life::AddMetrics() {
-  if (absl::Status s = metrics::AddProcessMetrics(own_registry_,
-                                                  metrics::RealProcessReader());
-      !s.ok())
-    return s;
-  auto loops = [] {
-    return std::vector<LoopStats>{braid::detail::Loop::Current().stats()};
-  };
-  if (absl::Status s = metrics::AddRuntimeMetrics(own_registry_, loops);
-      !s.ok())
-    return s;
+  if (absl::Status s = process_.AddMetrics(own_registry_); !s.ok()) return s;
+  absl::StatusOr<metrics::LoopMetrics> loop =
+      metrics::LoopMetrics::Add(own_registry_, "main");
+  if (!loop.ok()) return loop.status();
+  loop_metrics_.emplace(*std::move(loop));
   if (absl::Status s = metrics::AddBuildInfo(own_registry_, definition_.build);
       !s.ok())
     return s;
@@ -343,7 +461,7 @@ absl::Status Life::AddMetrics() {
   callbacks_.push_back(*own_registry_.AddCounterCallback(
       {.name = "braid_log_lost_lines_total",
        .help = "Lines that the log's destination did not take."},
-      {}, [this] { return static_cast<double>(sink_.dropped()); }));
+      {}, [this] { return static_cast<double>(sink_->dropped()); }));
   reloads_.emplace(*own_registry_.AddCounterFamily(
       {.name = "braid_service_config_reloads_total",
        .help = "Reloads of the configuration, by result.",
@@ -356,6 +474,7 @@ void Life::AddPages() {
   http_.Add("/metrics", "What Prometheus scrapes.",
             [this](HttpRequest request) -> Task<HttpResponse> {
               const Mutex::Guard alone = co_await costly_page_.Lock();
+              loop_metrics_->Update();
               const metrics::Format format =
                   metrics::NegotiateFormat(request.Header("Accept"));
               metrics::Exposition exposition(own_registry_, format);
@@ -501,8 +620,9 @@ void Life::Reload() {
 void Life::ExitNow(int signal) {
   own_log_.Error({{"signal", signal}},
                  "a second signal: exiting without finishing");
-  sink_.Flush(std::chrono::milliseconds(200));
-  std::_Exit(kSignalled + signal);
+  process_.Exit(kSignalled + signal);
+  exit_code_ = kSignalled + signal;
+  group_->Cancel("a second signal");
 }
 
 // Lame duck, then the graceful stop; the drain limit runs from there.
@@ -533,7 +653,10 @@ Task<absl::Status> Life::FollowSignals() {
       if (!stopping_) Reload();
       continue;
     }
-    if (signalled) ExitNow(signal);
+    if (signalled) {
+      ExitNow(signal);
+      co_return absl::OkStatus();
+    }
     signalled = true;
     RequestStop(signal == SIGTERM ? "SIGTERM" : "SIGINT");
   }
@@ -614,6 +737,76 @@ Task<absl::Status> Life::Run() {
   });
 }
 
+// What is known before there is a loop, or without one.
+struct Beginning {
+  CommandLine line;
+  std::unique_ptr<pb::Message> config;
+};
+
+// The configuration; or the exit code, where that is all.
+std::variant<Beginning, int> Begin(const std::vector<std::string>& args,
+                                   const AnyDefinition& definition,
+                                   const Configuration& configuration,
+                                   Process& process) {
+  absl::StatusOr<CommandLine> line =
+      configuration.schema().ParseCommandLine(args);
+  if (!line.ok())
+    return Complain(process, definition.name, line.status(), kWrongUse);
+  if (line->help || line->version) {
+    const std::string text =
+        line->help
+            ? configuration.schema().Help(definition.name, definition.summary)
+            : absl::StrCat(definition.name, " ", definition.build.version, " ",
+                           definition.build.revision, "\n");
+    return process.Say(text) ? 0 : kFailed;
+  }
+  auto config = configuration.Load(*line, /*reload=*/false);
+  if (!config.ok())
+    return Complain(process, definition.name, config.status(), kWrongUse);
+  return Beginning{*std::move(line), *std::move(config)};
+}
+
+Logger MakeLog(const AnyDefinition& definition, const Options& options,
+               std::shared_ptr<Host> host, Process& process) {
+  return Logger(
+      {.service = definition.name,
+       .level = ParseLogLevel(options.log().level()).value_or(LogLevel::kInfo),
+       .format = options.log().format() == "json" ? LogFormat::kJson
+                                                  : LogFormat::kText,
+       .clock = [host = std::move(host)] { return host->WallNow(); },
+       .trace_id = {},
+       .spdlog_sinks = {}},
+      process.log());
+}
+
+// Where an exception can be caught, so that the log still says what it was.
+absl::Status StatusOfException() {
+  try {
+    throw;
+  } catch (const std::exception& exception) {
+    return absl::InternalError(absl::StrCat("exception: ", exception.what()));
+  } catch (...) {
+    return absl::InternalError("an exception of unknown type");
+  }
+}
+
+// The exit code.
+int End(const absl::Status& status, const Logger& log) {
+  if (status.ok()) {
+    log.Info("stopped");
+    return 0;
+  }
+  for (const absl::Status& other : SuppressedErrors(status)) {
+    log.Error(
+        {{"error", other.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
+        "also failed");
+  }
+  log.Error(
+      {{"error", status.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
+      "failed");
+  return kFailed;
+}
+
 }  // namespace
 
 int Main(int argc, char** argv, const AnyDefinition& definition) {
@@ -626,78 +819,65 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
   // lint: allow(io): as above
   ::signal(SIGHUP, SIG_IGN);
   const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  OwnProcess process;
   const std::shared_ptr<Host> host = MakeRealHost();
-  const Configuration configuration(definition, *host);
-  const absl::StatusOr<CommandLine> line =
-      configuration.schema().ParseCommandLine(args);
-  if (!line.ok()) return Complain(definition.name, line.status(), kWrongUse);
-  if (line->help || line->version) {
-    const std::string text =
-        line->help
-            ? configuration.schema().Help(definition.name, definition.summary)
-            : absl::StrCat(definition.name, " ", definition.build.version, " ",
-                           definition.build.revision, "\n");
-    return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0
-               ? kFailed
-               : 0;
-  }
-  auto config = configuration.Load(*line, /*reload=*/false);
-  if (!config.ok())
-    return Complain(definition.name, config.status(), kWrongUse);
-  const Options options = OptionsOf(**config);
+  const Configuration configuration(definition, *host, process);
+  auto begun = Begin(args, definition, configuration, process);
+  if (const int* code = std::get_if<int>(&begun)) return *code;
+  auto& beginning = std::get<Beginning>(begun);
+  const Options options = OptionsOf(*beginning.config);
   absl::StatusOr<std::unique_ptr<Backend>> backend =
       MakeBackend(options.backend());
   if (!backend.ok()) {
     return Complain(
-        definition.name,
+        process, definition.name,
         absl::Status(backend.status().code(),
                      absl::StrCat("service.backend=", options.backend(), ": ",
                                   std::string(backend.status().message()))),
         absl::IsInvalidArgument(backend.status()) ? kWrongUse : kFailed);
   }
-
-  const auto sink = std::make_shared<StderrSink>();
-  const Logger log(
-      {.service = definition.name,
-       .level = ParseLogLevel(options.log().level()).value_or(LogLevel::kInfo),
-       .format = options.log().format() == "json" ? LogFormat::kJson
-                                                  : LogFormat::kText,
-       .clock = [host] { return host->WallNow(); },
-       .trace_id = {},
-       .spdlog_sinks = {}},
-      sink);
+  const Logger log = MakeLog(definition, options, host, process);
   const LibraryLog libraries(log);
   absl::Status status;
-  // Caught here, so that the log still says what it was.
   try {
     status = braid::Run(**backend,
                         [&]() -> Task<absl::Status> {
                           // In the loop, as what it owns has to go before the
                           // loop does.
-                          Life life(definition, configuration, *line,
-                                    *std::move(config), **backend, log, *sink);
+                          Life life(definition, configuration, beginning.line,
+                                    std::move(beginning.config),
+                                    (*backend)->host(), log, process);
                           co_return co_await life.Run();
                         },
                         {.shuffle_seed = {},
                          .cleanup_limit = ToDuration(options.drain_limit())});
-  } catch (const std::exception& exception) {
-    status = absl::InternalError(absl::StrCat("exception: ", exception.what()));
   } catch (...) {
-    status = absl::InternalError("an exception of unknown type");
+    status = StatusOfException();
   }
-  if (!status.ok()) {
-    for (const absl::Status& other : SuppressedErrors(status)) {
-      log.Error({{"error",
-                  other.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
-                "also failed");
-    }
-    log.Error({{"error",
-                status.ToString(absl::StatusToStringMode::kWithNoExtraData)}},
-              "failed");
-    return kFailed;
+  return End(status, log);
+}
+
+Task<int> Run(std::vector<std::string> args, const AnyDefinition& definition,
+              std::shared_ptr<LogSink> sink) {
+  SharedProcess process(std::move(sink));
+  const std::shared_ptr<Host> host = CurrentBackend().shared_host();
+  const Configuration configuration(definition, *host, process);
+  auto begun = Begin(args, definition, configuration, process);
+  if (const int* code = std::get_if<int>(&begun)) co_return *code;
+  auto& beginning = std::get<Beginning>(begun);
+  const Logger log =
+      MakeLog(definition, OptionsOf(*beginning.config), host, process);
+  absl::Status status;
+  int code = 0;
+  try {
+    Life life(definition, configuration, beginning.line,
+              std::move(beginning.config), *host, log, process);
+    status = co_await life.Run();
+    code = life.exit_code();
+  } catch (...) {
+    status = StatusOfException();
   }
-  log.Info("stopped");
-  return 0;
+  co_return code != 0 ? code : End(status, log);
 }
 
 }  // namespace braid::service::detail

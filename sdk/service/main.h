@@ -44,6 +44,9 @@
 //   2      wrong flags or configuration; one line on standard error says which
 //   128+n  ended by signal n while it was draining after another
 //
+// Run is the same life as a task of a program that goes on: mostly of a host in
+// a simulation, several of which fit into one process.
+//
 // Nothing here is global: what a service needs hangs off its Context. Threads:
 // Main's.
 
@@ -156,14 +159,10 @@ struct AnyDefinition {
   metrics::BuildInfo build;
 };
 
-int Main(int argc, char** argv, const AnyDefinition& definition);
-
-}  // namespace detail
-
-// Blocks until the service has ended; gives the exit code.
+// Refers to `definition`.
 template <typename Config>
-int Main(int argc, char** argv, const Definition<Config>& definition) {
-  detail::AnyDefinition any = {
+AnyDefinition Erase(const Definition<Config>& definition) {
+  AnyDefinition any = {
       definition.name,       definition.summary, &definition.defaults, {}, {},
       definition.reloadable, definition.build};
   if (definition.validate != nullptr) {
@@ -174,7 +173,34 @@ int Main(int argc, char** argv, const Definition<Config>& definition) {
   any.make = [&](Context& context, const google::protobuf::Message& config) {
     return definition.make(context, static_cast<const Config&>(config));
   };
-  return detail::Main(argc, argv, any);
+  return any;
+}
+
+int Main(int argc, char** argv, const AnyDefinition& definition);
+Task<int> Run(std::vector<std::string> args, const AnyDefinition& definition,
+              std::shared_ptr<LogSink> sink);
+
+}  // namespace detail
+
+// Blocks until the service has ended; gives the exit code.
+template <typename Config>
+int Main(int argc, char** argv, const Definition<Config>& definition) {
+  return detail::Main(argc, argv, detail::Erase(definition));
+}
+
+// The same without a process of its own: a life of the service on the loop it
+// is called on, from `args` (flags, without the program's name) to the exit
+// code. Its signals, environment, clock and sockets are those of the loop's
+// host. What belongs to a process is left out: process_* metrics, sd_notify,
+// what libraries log, the choice of a backend. Log lines, --help and complaints
+// go to `log`; without one, in a simulation to its trace, elsewhere nowhere. A
+// second signal cancels the service, and the code is 128 + n. A simulated host
+// has no files: --config is refused there. Cancelled: the service is, at once.
+template <typename Config>
+Task<int> Run(std::vector<std::string> args, Definition<Config> definition,
+              std::shared_ptr<LogSink> log = nullptr) {
+  const detail::AnyDefinition any = detail::Erase(definition);
+  co_return co_await detail::Run(std::move(args), any, std::move(log));
 }
 
 }  // namespace braid::service

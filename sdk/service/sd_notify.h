@@ -24,6 +24,8 @@ namespace braid::service {
 
 class Notifier {
  public:
+  // Tells nobody.
+  Notifier() = default;
   // Reads $NOTIFY_SOCKET.
   explicit Notifier(Host& host);
 

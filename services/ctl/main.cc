@@ -70,8 +70,9 @@ constexpr std::string_view kSummary =
     "present\n"
     "  tasks                      the tree of a service's live tasks\n"
     "\n"
-    "Exit codes: 0 it worked, 1 wrong flags or command, 2 no connection, 3 the "
-    "call failed or its outcome can't be written, 4 not serving.";
+    "Exit codes: 0 it worked; 1 wrong flags or command; 2 no connection: "
+    "refused, lost, or none within --timeout; 3 the call failed, took too "
+    "long, or its outcome can't be written; 4 not serving.";
 
 // Longer trees of tasks are something else than what a service answers.
 constexpr size_t kLargestPage = 64 << 20;
@@ -101,7 +102,11 @@ class Commands {
     }
     if (status.ok()) co_return not_serving_ ? kNotServing : kOk;
     Complain(status);
-    co_return absl::IsUnavailable(status) ? kConnectFailed : kRpcFailed;
+    // Whatever the error is called: a limit that passed before there was a
+    // connection is no connection, and a server may well answer UNAVAILABLE.
+    const bool no_answer =
+        absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+    co_return no_answer && !connected() ? kConnectFailed : kRpcFailed;
   }
 
  private:
@@ -124,6 +129,11 @@ class Commands {
   Duration timeout() const {
     return std::chrono::nanoseconds(
         TimeUtil::DurationToNanoseconds(flags_.timeout()));
+  }
+
+  // Of the endpoint that the command is for.
+  bool connected() const {
+    return words_[0] == "tasks" ? http_connected_ : channel_.connected();
   }
 
   Task<absl::Status> Dispatch() {
@@ -327,6 +337,7 @@ class Commands {
     const SocketAddress address =
         co_await OrReturn(SocketAddress::Parse(flags_.http()));
     TcpStream stream = co_await OrReturn(TcpStream::Connect(address));
+    http_connected_ = true;
     co_await OrReturn(stream.Send(absl::StrCat(
         "GET /tasks HTTP/1.0\r\nHost: ", flags_.http(), "\r\n\r\n")));
     std::string answer;
@@ -365,6 +376,7 @@ class Commands {
   rpc::Channel channel_;
   bool usage_ = false;
   bool not_serving_ = false;
+  bool http_connected_ = false;
 };
 
 int Main(int argc, char** argv) {

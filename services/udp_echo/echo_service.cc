@@ -13,6 +13,7 @@
 #include "braid/core/sleep.h"
 #include "braid/core/task_group.h"
 #include "braid/core/with_background.h"
+#include "braid/metrics/runtime.h"
 #include "braid/service/config.h"
 #include "braid/thread/sharded.h"
 
@@ -202,8 +203,11 @@ Task<absl::Status> EchoService::ServeOtherShard(int index) {
         [echo = shard.echo.get(), limit = limit_] { echo->SetLimit(limit); });
     if (--others_waiting_ == 0) others_ready_->Set();
   });
-  co_return co_await ServeShard(*shards_[static_cast<size_t>(index)].echo,
-                                sockets);
+  metrics::LoopMetrics loop = *metrics::LoopMetrics::Add(
+      context_.registry(), absl::StrCat("shard-", index));
+  co_return co_await WithBackground(
+      loop.Keep(),
+      ServeShard(*shards_[static_cast<size_t>(index)].echo, sockets));
 }
 
 Task<absl::Status> EchoService::ServeOtherShards() {

@@ -2,6 +2,7 @@
 """braidctl against a running service, and against what is none."""
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import signal
@@ -161,11 +162,60 @@ class BraidctlTest(unittest.TestCase):
 
     def test_a_server_that_says_nothing(self):
         with Impostor(lambda client: None) as address:
-            # `echo watch` waited for ever.
-            for words in (("health",), ("list",), ("call", "a.B/c"), ("echo", "stats"), ("echo", "watch"), ("tasks",)):
-                result = run(CTL, f"--rpc={address}", f"--http={address}", "--timeout=200ms", *words)
-                self.assertEqual(result.returncode, 3, (words, result.stderr))
+            # `echo watch` waited for ever. That there never was a connection of HTTP/2 looked like a call that
+            # took too long.
+            for words, code in ((("health",), 2), (("list",), 2), (("call", "a.B/c"), 2), (("echo", "stats"), 2),
+                                (("echo", "watch"), 2), (("tasks",), 3)):
+                result = run(CTL, f"--rpc={address}", f"--http={address}", "--timeout=300ms", *words)
+                self.assertEqual(result.returncode, code, (words, result.stderr))
                 self.assertIn("DEADLINE_EXCEEDED", result.stderr)
+
+    def test_a_server_that_cannot_be_reached(self):
+        # Its queue of connections is full, and takes no more.
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = "127.0.0.1:%d" % listener.getsockname()[1]
+            with contextlib.ExitStack() as clients:
+                for _ in range(3):
+                    client = clients.enter_context(socket.socket())
+                    client.setblocking(False)
+                    client.connect_ex(listener.getsockname())
+                for words in (("health",), ("tasks",)):
+                    result = run(CTL, f"--rpc={address}", f"--http={address}", "--timeout=300ms", *words)
+                    self.assertEqual(result.returncode, 2, (words, result.stderr))
+
+    def test_a_server_whose_calls_fail(self):
+        import grpc
+
+        def handler(details):
+            def call(_, context):
+                if details.method.endswith("GetStats"):
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "its database is gone")
+                ended.wait(20)
+                return b""
+            return grpc.unary_unary_rpc_method_handler(call)
+
+        class Handler(grpc.GenericRpcHandler):
+            def service(self, details):
+                return handler(details)
+        ended = threading.Event()
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers((Handler(),))
+        rpc = "--rpc=127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            # It is there, and does not answer in time.
+            result = run(CTL, rpc, "--timeout=1s", "health")
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn("DEADLINE_EXCEEDED", result.stderr)
+            # What it could not reach is not what braidctl could not reach.
+            result = run(CTL, rpc, "echo", "stats")
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn("its database is gone", result.stderr)
+        finally:
+            ended.set()
+            server.stop(None).wait()
 
     def test_a_server_that_speaks_something_else(self):
         for noise in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b"\xff" * 70000, b"SSH-2.0-x\r\n"):

@@ -103,6 +103,12 @@ class Clients(unittest.TestCase):
                         self.assertEqual(exchange(client, payload), payload)
             counts = adds_up(self, service)
             self.assertEqual(counts["echoed"], 80)
+            # Only the main loop was to be seen.
+            switches = wait_for(lambda: (lambda found: len(found) == 2 and min(found.values()) > 2 and found)(
+                {name: value for name, value in service.metrics().items()
+                 if name.startswith("braid_loop_switches_total")}), "both loops to report")
+            self.assertEqual(sorted(switches), ['braid_loop_switches_total{loop="main"}',
+                                                'braid_loop_switches_total{loop="shard-1"}'])
             self.assertEqual(service.stop(), 0)
 
 

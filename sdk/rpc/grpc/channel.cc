@@ -1,4 +1,4 @@
-// Clients over gRPC's generic stub: implements Channel::To.
+// Clients over gRPC's generic stub: implements detail/make_transport.h.
 //
 // A call is one object with two owners: gRPC, for each operation under way; and
 // whoever began it, until Abandon. It lives on the loop: operations complete on
@@ -20,12 +20,12 @@
 #include "braid/core/detail/loop.h"
 #include "braid/core/loop_local.h"
 #include "braid/rpc/client.h"
+#include "braid/rpc/detail/make_transport.h"
 #include "braid/rpc/grpc/completion_thread.h"
 #include "braid/rpc/grpc/convert.h"
 #include "braid/rpc/transport.h"
 
-namespace braid::rpc {
-namespace detail {
+namespace braid::rpc::detail {
 namespace {
 
 using braid::detail::Loop;
@@ -298,7 +298,7 @@ class GrpcStreamingCall final : public GrpcClientCall {
 class GrpcClient final : public ClientTransport {
  public:
   explicit GrpcClient(std::shared_ptr<grpc::Channel> channel)
-      : stub_(std::move(channel)) {}
+      : channel_(std::move(channel)), stub_(channel_) {}
 
   ClientWire* Start(CallStart start, ClientWireEvents& events) override {
     if (start.method->kind() == MethodKind::kUnary) {
@@ -307,7 +307,12 @@ class GrpcClient final : public ClientTransport {
     return new GrpcStreamingCall(stub_, std::move(start), events);
   }
 
+  bool connected() const override {
+    return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  }
+
  private:
+  const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
 };
 
@@ -329,23 +334,22 @@ int Milliseconds(Duration duration) {
 }
 
 }  // namespace
-}  // namespace detail
 
-Channel Channel::To(const std::string& target, ChannelOptions options) {
+std::shared_ptr<ClientTransport> MakeGrpcClientTransport(
+    const std::string& target, const ChannelOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(std::min<size_t>(
       options.max_reply_bytes, std::numeric_limits<int>::max())));
   arguments.SetMaxSendMessageSize(-1);
   if (!options.keepalive.is_infinite()) {
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
-                     detail::Milliseconds(options.keepalive.nanoseconds()));
+                     Milliseconds(options.keepalive.nanoseconds()));
   }
   if (options.tls.has_value() && !options.tls->server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls->server_name);
   }
-  return Channel(std::make_shared<detail::GrpcClient>(grpc::CreateCustomChannel(
-                     target, detail::Credentials(options.tls), arguments)),
-                 options.observer);
+  return std::make_shared<GrpcClient>(
+      grpc::CreateCustomChannel(target, Credentials(options.tls), arguments));
 }
 
-}  // namespace braid::rpc
+}  // namespace braid::rpc::detail

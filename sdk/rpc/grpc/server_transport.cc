@@ -564,7 +564,7 @@ GrpcServer::~GrpcServer() {
 
 }  // namespace
 
-std::shared_ptr<ServerTransport> MakeServerTransport(
+std::shared_ptr<ServerTransport> MakeGrpcServerTransport(
     const ServerOptions& options) {
   return std::make_shared<GrpcServer>(options);
 }

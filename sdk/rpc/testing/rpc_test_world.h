@@ -1,5 +1,6 @@
-// How tests of the RPC layer run one body on two transports: in memory on
-// virtual time, in several orders of ready tasks, and through gRPC on loopback.
+// How tests of the RPC layer run one body on each transport: in memory and on
+// the simulated network, on virtual time, in several orders of ready tasks; and
+// through gRPC on loopback.
 
 #ifndef BRAID_RPC_TESTING_RPC_TEST_WORLD_H_
 #define BRAID_RPC_TESTING_RPC_TEST_WORLD_H_
@@ -30,10 +31,16 @@ using test::v1::Reply;
 using test::v1::Request;
 using test::v1::Testing;
 
-enum class Carrier { kMemory, kGrpc };
+enum class Carrier { kMemory, kSim, kGrpc };
 
 inline std::ostream& operator<<(std::ostream& out, Carrier carrier) {
-  return out << (carrier == Carrier::kMemory ? "Memory" : "Grpc");
+  return out << (carrier == Carrier::kMemory ? "Memory"
+                 : carrier == Carrier::kSim  ? "Sim"
+                                             : "Grpc");
+}
+
+inline auto EveryCarrier() {
+  return testing::Values(Carrier::kMemory, Carrier::kSim, Carrier::kGrpc);
 }
 
 inline Request MakeRequest(std::string command, std::string text = "",
@@ -76,6 +83,7 @@ class World {
   }
 
   bool in_memory() const { return carrier_ == Carrier::kMemory; }
+  bool on_virtual_time() const { return carrier_ != Carrier::kGrpc; }
   Server& server() { return *server_; }
   const Channel& channel() { return *channel_; }
   Testing::Client client() { return Testing::Client(*channel_); }
@@ -88,7 +96,7 @@ class World {
   size_t calls() const { return memory_->calls(); }
 
   // Lets everything happen that can happen now. On real time, a while.
-  Task<void> Settle() { co_await SleepFor(in_memory() ? 1ms : 50ms); }
+  Task<void> Settle() { co_await SleepFor(on_virtual_time() ? 1ms : 50ms); }
 
   // Waits until `condition()`, which is about to come true.
   template <typename Condition>
@@ -146,14 +154,20 @@ void RunWorld(Carrier carrier, MakeService make_service, Body body,
     once(**backend, {});
     return;
   }
-  {
-    VirtualTime time;
-    once(time, {});
-  }
+  auto on_virtual_time = [&](LoopOptions loop_options) {
+    if (carrier == Carrier::kMemory) {
+      VirtualTime time;
+      once(time, loop_options);
+    } else {
+      auto backend = MakeBackend("sim");
+      ASSERT_TRUE(backend.ok()) << backend.status();
+      once(**backend, loop_options);
+    }
+  };
+  on_virtual_time({});
   for (uint64_t seed = 1; seed <= 8 && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("shuffle_seed = " + std::to_string(seed));
-    VirtualTime time;
-    once(time, {.shuffle_seed = seed});
+    on_virtual_time({.shuffle_seed = seed});
   }
 }
 
