@@ -114,7 +114,7 @@ TEST(TaskLocal, IsInheritedAtStart) {
             co_await kName.With("own", SleepFor(1s));
             EXPECT_EQ(*seen, Name());
           };
-          group.Start("before", look, &seen[0]);
+          group.Start("before", look, seen.data());
           co_await kName.With("a", [&]() -> Task<void> {
             group.Start("in a", look, &seen[1]);
             // A task that a task starts inherits from that one.

@@ -68,7 +68,7 @@ TEST(TaskTree, NamesParentsAndStates) {
       const TaskInfo* inner = Find(tasks, "inner");
       const TaskInfo* named = Find(tasks, "named at run time");
       const TaskInfo* fresh = Find(tasks, "new");
-      EXPECT_EQ(main, &tasks[0]);  // parents before children
+      EXPECT_EQ(main, tasks.data());  // parents before children
       EXPECT_EQ(main->parent_id, 0u);
       EXPECT_EQ(main->state, State::kRunning);
       EXPECT_EQ(outer->parent_id, main->id);

@@ -634,7 +634,7 @@ TEST_P(CancellationTest, TenThousandCancelledCallsLeaveNothing) {
   constexpr int kCalls = 10'000;
   constexpr int kAtOnce = 500;
   ServerOptions options;
-  options.max_concurrent_calls = 2 * kAtOnce;
+  options.max_concurrent_calls = size_t{2} * kAtOnce;
   Run(
       [&](World& world) -> Task<absl::Status> {
         Testing::Client client = world.client();

@@ -142,7 +142,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   auto Idle() { return Operation<IdleOp, Core*>(this); }
 
   // Waits for ever; when cancelled, it is stopped once no call is left.
-  class GuardOp final : public braid::detail::OperationBase {
+  class GuardOp final : public OperationBase {
    public:
     explicit GuardOp(Core* core) : core_(core) {}
     bool Try() { return false; }

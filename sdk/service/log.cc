@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 5> kLevelNames = {
 constexpr std::array<std::string_view, 9> kOwnKeys = {
     "time",     "level", "service",          "task",          "task_id",
     "trace_id", "msg",   "repeats_left_out", "log_lines_lost"};
-constexpr size_t kLongestValue = 8 * 1024;
+constexpr size_t kLongestValue = size_t{8} * 1024;
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
   switch (level) {

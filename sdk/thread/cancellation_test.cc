@@ -239,7 +239,7 @@ TEST(ToThreadCancellationTest, WhileItWaitsForAToken) {
           1ms, ToThread([&ran] { ran = true; },
                         {.abandon_on_cancel = abandon, .limiter = &limiter})));
       EXPECT_FALSE(ran);
-      EXPECT_EQ(limiter.statistics().tasks_waiting, 0u);
+      EXPECT_EQ(limiter.stats().tasks_waiting, 0u);
     }
     token.reset();
     EXPECT_EQ(limiter.borrowed(), 0u);

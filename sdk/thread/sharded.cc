@@ -44,7 +44,7 @@ class ShardRun {
   }
 
   // From the host's loop.
-  void CancelAll(std::string reason) {
+  void CancelAll(const std::string& reason) {
     const std::lock_guard lock(mutex_);
     cancelled_ = true;
     for (const std::optional<Portal>& portal : portals_) {

@@ -257,7 +257,8 @@ class Commands {
     };
     PrintLine(absl::StrFormat(
         "%-34s %14.1f s", "up for",
-        TimeUtil::DurationToMilliseconds(stats.uptime()) / 1e3));
+        static_cast<double>(TimeUtil::DurationToMilliseconds(stats.uptime())) /
+            1e3));
     row("received", stats.received_datagrams(), stats.received_bytes());
     row("echoed", stats.echoed_datagrams(), stats.echoed_bytes());
     for (const auto& [reason, count] :

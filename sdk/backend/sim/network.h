@@ -62,7 +62,7 @@ struct SimLink {
   // 0: no limit. What has to wait for its turn stands in a queue; what would
   // make that longer than `queue_bytes` is lost.
   uint64_t bytes_per_second = 0;
-  size_t queue_bytes = 256 * 1024;
+  size_t queue_bytes = size_t{256} * 1024;
   size_t mtu = 1500;  // bytes of an IP packet, at least 1280
 };
 

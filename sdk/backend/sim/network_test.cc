@@ -617,7 +617,7 @@ TEST(SimTcp, AResetDoesNotOvertakeBytes) {
              .delay = 5ms});
         co_return co_await stream.Send("first");
       });
-  EXPECT_NE(two.sim.trace().find("R"), std::string::npos);
+  EXPECT_NE(two.sim.trace().find('R'), std::string::npos);
 }
 
 TEST(SimTcp, APeerThatNobodyReadsIsHeldBack) {

@@ -50,7 +50,7 @@ int SimHost::boots() const { return machine_.boots; }
 std::string SimHost::Tasks() const { return machine_.Tasks(); }
 void SimHost::Note(std::string_view text) { machine_.Trace(text); }
 
-Simulation::Simulation(SimulationOptions options)
+Simulation::Simulation(const SimulationOptions& options)
     : world_(std::make_unique<detail::World>(options)) {}
 
 Simulation::~Simulation() = default;

@@ -194,7 +194,7 @@ class SimHost {
 
 class Simulation {
  public:
-  explicit Simulation(SimulationOptions options = {});
+  explicit Simulation(const SimulationOptions& options = {});
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
   // Crashes every host.

@@ -926,7 +926,7 @@ absl::Status Echo(Backend& backend) {
 // Whatever this kernel counts as locked: it works, or says what is missing.
 TEST(UringDeathTest, WithLittleLockableMemory) {
   if (!detail::HasBackend("uring")) GTEST_SKIP() << "io_uring is forbidden";
-  for (const rlim_t limit : {rlim_t{0}, rlim_t{16 * 1024}})
+  for (const rlim_t limit : {rlim_t{0}, rlim_t{16} * 1024})
     EXPECT_EXIT(RunWithLockableMemory(limit), testing::ExitedWithCode(0), "");
 }
 

@@ -26,7 +26,6 @@ namespace {
 using braid::detail::Check;
 using braid::detail::Kernel;
 using braid::detail::Loop;
-using braid::detail::OperationBase;
 using braid::detail::SimBackend;
 using braid::detail::SimSocket;
 
