@@ -23,6 +23,7 @@
 #include <concepts>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,8 +40,7 @@ class SignalSet {
   // NOLINTNEXTLINE(google-explicit-constructor)
   SignalSet(Signals... signals) : signals_{signals...} {}
   // NOLINTNEXTLINE(google-explicit-constructor)
-  SignalSet(std::span<const int> signals)
-      : signals_(signals.begin(), signals.end()) {}
+  SignalSet(std::vector<int> signals) : signals_(std::move(signals)) {}
 
   std::span<const int> span() const { return signals_; }
 
