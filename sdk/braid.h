@@ -11,7 +11,9 @@
 #include "braid/net/udp.h"           // IWYU pragma: export
 #include "braid/os/signals.h"        // IWYU pragma: export
 #include "braid/sync/sync.h"         // IWYU pragma: export
+#include "braid/thread/mailbox.h"    // IWYU pragma: export
 #include "braid/thread/portal.h"     // IWYU pragma: export
 #include "braid/thread/sharded.h"    // IWYU pragma: export
+#include "braid/thread/to_thread.h"  // IWYU pragma: export
 
 #endif  // BRAID_BRAID_H_

@@ -54,7 +54,7 @@ class HostJob {
   // Then, on the same thread; it may block.
   virtual void Run() noexcept = 0;
 
-  // What the thread is called meanwhile, for ps and debuggers, which see the
+  // What the thread is called from then on, for ps and debuggers, which see the
   // first 15 bytes.
   const std::string& name() const { return name_; }
 

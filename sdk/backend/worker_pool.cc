@@ -32,11 +32,6 @@ class AllSignalsBlocked {
   sigset_t before_;
 };
 
-void NameThread(const std::string& name) {
-  constexpr size_t kLongest = 15;  // pthread_setname_np(3)
-  ::pthread_setname_np(::pthread_self(), name.substr(0, kLongest).c_str());
-}
-
 }  // namespace
 
 class WorkerPool::State : public std::enable_shared_from_this<State> {
@@ -44,11 +39,12 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
   explicit State(Duration idle_limit) : idle_limit_(idle_limit) {}
 
   absl::Status Start(std::shared_ptr<HostJob> job) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (!idle_.empty()) {
-      Worker* worker = idle_.back();
+      const std::shared_ptr<Worker> worker = std::move(idle_.back());
       idle_.pop_back();
       worker->job = std::move(job);
+      lock.unlock();  // or it would wake up to wait for that
       worker->wake.notify_one();
       return absl::OkStatus();
     }
@@ -69,7 +65,7 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
     {
       const std::lock_guard lock(mutex_);
       closed_ = true;
-      for (Worker* worker : std::exchange(idle_, {})) {
+      for (const std::shared_ptr<Worker>& worker : std::exchange(idle_, {})) {
         ending.push_back(std::move(worker->thread));
         worker->wake.notify_one();
       }
@@ -83,11 +79,19 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
   }
 
  private:
-  // Lives on the thread's stack.
   struct Worker {
+    // A system call, and mostly the same name again.
+    void SetName(const std::string& job_name) {
+      if (job_name == name) return;
+      name = job_name;
+      constexpr size_t kLongest = 15;  // pthread_setname_np(3)
+      ::pthread_setname_np(::pthread_self(), name.substr(0, kLongest).c_str());
+    }
+
     std::thread thread;  // empty once somebody else joins it
     std::condition_variable wake;
     std::shared_ptr<HostJob> job;
+    std::string name;
   };
 
   // With mutex_ held, which the thread takes first of all.
@@ -95,13 +99,10 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
     const AllSignalsBlocked blocked;
     // What the system refuses it throws.
     try {
-      auto worker = std::make_unique<Worker>();
-      Worker& made = *worker;
-      made.job = job;
-      made.thread = std::thread(
-          [self = shared_from_this(), mine = std::move(worker)]() mutable {
-            self->Work(*mine);
-          });
+      const auto worker = std::make_shared<Worker>();
+      worker->job = job;
+      worker->thread = std::thread(
+          [self = shared_from_this(), worker] { self->Work(worker); });
     } catch (const std::system_error& error) {
       return error.code();
     }
@@ -109,42 +110,42 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
     return {};
   }
 
-  void Work(Worker& worker) {
+  void Work(const std::shared_ptr<Worker>& worker) {
     std::unique_lock lock(mutex_);
-    while (worker.job != nullptr || NextJob(worker, lock)) {
+    while (worker->job != nullptr || NextJob(worker, lock)) {
       lock.unlock();
       {
-        const std::shared_ptr<HostJob> job = std::move(worker.job);
+        const std::shared_ptr<HostJob> job = std::move(worker->job);
         if (job->Begin()) {
-          NameThread(job->name());
+          worker->SetName(job->name());
           job->Run();
         }
       }
       lock.lock();
     }
     --threads_;
-    if (worker.thread.joinable()) worker.thread.detach();
+    if (worker->thread.joinable()) worker->thread.detach();
   }
 
   // False: it is to end.
-  bool NextJob(Worker& worker, std::unique_lock<std::mutex>& lock) {
+  bool NextJob(const std::shared_ptr<Worker>& worker,
+               std::unique_lock<std::mutex>& lock) {
     if (!waiting_.empty()) {
-      worker.job = std::move(waiting_.front());
+      worker->job = std::move(waiting_.front());
       waiting_.pop_front();
       return true;
     }
     if (closed_) return false;
-    NameThread("braid idle");
-    idle_.push_back(&worker);
-    worker.wake.wait_for(lock, idle_limit_,
-                         [&] { return worker.job != nullptr || closed_; });
-    std::erase(idle_, &worker);
-    return worker.job != nullptr;
+    idle_.push_back(worker);
+    worker->wake.wait_for(lock, idle_limit_,
+                          [&] { return worker->job != nullptr || closed_; });
+    std::erase(idle_, worker);
+    return worker->job != nullptr;
   }
 
   const Duration idle_limit_;
   mutable std::mutex mutex_;
-  std::vector<Worker*> idle_;  // the last to become idle is the last
+  std::vector<std::shared_ptr<Worker>> idle_;  // the last to be so is the last
   std::deque<std::shared_ptr<HostJob>> waiting_;
   size_t threads_ = 0;
   bool closed_ = false;

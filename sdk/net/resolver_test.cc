@@ -6,6 +6,7 @@
 
 #include "braid/backend/asio/asio_backend.h"
 #include "braid/backend/every_backend.h"
+#include "braid/backend/wrapped_host.h"
 #include "braid/core/core.h"
 
 namespace braid {
@@ -14,38 +15,15 @@ namespace {
 using namespace std::chrono_literals;
 
 // A machine whose name server answers when the test says so.
-class SlowHost final : public Host {
+class SlowHost final : public WrappedHost {
  public:
-  WallTime WallNow() override { return real_->WallNow(); }
-  void Randomize(std::span<std::byte> bytes) override {
-    real_->Randomize(bytes);
-  }
-  std::optional<std::string> Environment(const std::string& name) override {
-    return real_->Environment(name);
-  }
   void Lookup(std::string name, std::string service, LookupDone done) override {
     asked.push_back(name + " " + service);
     pending.push_back(std::move(done));
   }
-  absl::Status StartJob(std::shared_ptr<HostJob> job) override {
-    return real_->StartJob(std::move(job));
-  }
-  absl::Status Listen(SignalListener& listener,
-                      std::span<const int> signals) override {
-    return real_->Listen(listener, signals);
-  }
-  void StopListening(SignalListener& listener) noexcept override {
-    real_->StopListening(listener);
-  }
-  void Redeliver(std::span<const int> signals) noexcept override {
-    real_->Redeliver(signals);
-  }
 
   std::vector<std::string> asked;
   std::vector<LookupDone> pending;
-
- private:
-  std::shared_ptr<Host> real_ = MakeRealHost();
 };
 
 template <typename B>

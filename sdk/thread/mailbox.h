@@ -243,7 +243,7 @@ class MailboxReceiver {
                                                  std::optional<T> item) {
     if (transfer == detail::Transfer::kDone ||
         transfer == detail::Transfer::kEnd) {
-      return std::move(item);
+      return absl::StatusOr<std::optional<T>>(std::move(item));
     }
     return detail::MailboxReceiveError(transfer);
   }

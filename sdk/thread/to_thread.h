@@ -72,7 +72,8 @@ struct ToThreadOptions {
   // DefaultThreadLimiter(). Waiting in a function for another ToThread of the
   // same limiter is a deadlock once all tokens are out.
   CapacityLimiter* limiter = nullptr;
-  // What the thread is called meanwhile, of which the first 15 bytes are shown.
+  // What the thread is called, until its next function; the first 15 bytes are
+  // shown.
   std::string name = "to_thread";
 };
 

@@ -4,12 +4,15 @@
 #include "braid/thread/to_thread.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -22,6 +25,7 @@
 #include "braid/backend/asio/asio_backend.h"
 #include "braid/backend/every_backend.h"
 #include "braid/backend/sim/simulation.h"
+#include "braid/backend/wrapped_host.h"
 #include "braid/core/core.h"
 #include "braid/testing/explore_seeds.h"
 
@@ -217,34 +221,11 @@ TEST(ToThreadTest, TheThreadBearsTheNameAndBlocksSignals) {
 }
 
 // A machine that is out of threads.
-class NoThreads final : public Host {
+class NoThreads final : public WrappedHost {
  public:
-  WallTime WallNow() override { return real_->WallNow(); }
-  void Randomize(std::span<std::byte> bytes) override {
-    real_->Randomize(bytes);
-  }
-  std::optional<std::string> Environment(const std::string& name) override {
-    return real_->Environment(name);
-  }
-  void Lookup(std::string name, std::string service, LookupDone done) override {
-    real_->Lookup(std::move(name), std::move(service), std::move(done));
-  }
   absl::Status StartJob(std::shared_ptr<HostJob>) override {
     return absl::ResourceExhaustedError("there are no more threads");
   }
-  absl::Status Listen(SignalListener& listener,
-                      std::span<const int> signals) override {
-    return real_->Listen(listener, signals);
-  }
-  void StopListening(SignalListener& listener) noexcept override {
-    real_->StopListening(listener);
-  }
-  void Redeliver(std::span<const int> signals) noexcept override {
-    real_->Redeliver(signals);
-  }
-
- private:
-  std::shared_ptr<Host> real_ = MakeRealHost();
 };
 
 TEST(ToThreadTest, WithoutAThreadItFails) {

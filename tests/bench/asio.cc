@@ -271,6 +271,27 @@ void CrossThreadPost(Run& run) {
   run.Done(counted);
 }
 
+// As Asio's documentation has it: a coroutine on a pool's executor, awaited.
+void CallThread(Run& run) {
+  asio::io_context context(1);  // with locks
+  asio::thread_pool pool(1);
+  asio::co_spawn(
+      context,
+      [&]() -> Awaitable<void> {
+        run.Start();
+        for (uint64_t i = 0; i < run.ops(); ++i) {
+          counted = co_await asio::co_spawn(
+              pool, [i]() -> asio::awaitable<uint64_t> { co_return i + 1; },
+              kAwait);
+        }
+        run.Stop();
+      },
+      asio::detached);
+  context.run();
+  pool.join();
+  run.Done(counted);
+}
+
 template <Awaitable<void> (*body)(Run&)>
 void Body(Run& run) {
   asio::io_context context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
@@ -354,6 +375,7 @@ constexpr Bench kBenches[] = {{"spawn_join", Body<SpawnJoin>},
                               {"cancel_parked_10k", Body<CancelParked>},
                               {"parked_task_bytes", ParkedTaskBytes},
                               {"cross_thread_post", CrossThreadPost},
+                              {"to_thread", CallThread},
                               {"udp_echo_64", Body<UdpEcho>},
                               {"tcp_echo_64x64", TcpEcho}};
 

@@ -35,6 +35,10 @@
 // cross_thread_post: A second thread hands kPostBatch callables to the loop and
 //     waits until all of them have run, again and again. Wall time. Operation:
 //     one callable.
+// to_thread: A task awaits a function that returns its argument plus one, run
+//     by a worker thread that is there already, again and again: two changes of
+//     thread, of which each side waits for the other. Wall time. Operation: one
+//     such call.
 //
 // In client and server benches the subject is the server, alone on its core; a
 // load generator that never sleeps has another. The cost is the CPU time of the

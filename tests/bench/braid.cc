@@ -224,6 +224,14 @@ Task<absl::Status> CrossThreadPost(Run& run) {
   co_return absl::OkStatus();
 }
 
+Task<absl::Status> CallThread(Run& run) {
+  run.Start();
+  for (uint64_t i = 0; i < run.ops(); ++i)
+    counted = co_await ToThread([i] { return i + 1; });
+  run.Stop();
+  co_return absl::OkStatus();
+}
+
 template <Task<absl::Status> (*body)(Run&)>
 void Body(Run& run) {
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(run.backend());
@@ -301,6 +309,7 @@ constexpr Bench kBenches[] = {{"spawn_join", Body<SpawnJoin>},
                               {"cancel_parked_10k", Body<CancelParked>},
                               {"parked_task_bytes", Body<ParkedTaskBytes>},
                               {"cross_thread_post", Body<CrossThreadPost>},
+                              {"to_thread", Body<CallThread>},
                               {"udp_echo_64", Body<UdpEcho>},
                               {"udp_echo_64_batch", Body<UdpEchoBatch>},
                               {"tcp_echo_64x64", Body<TcpEcho>}};

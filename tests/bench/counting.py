@@ -13,8 +13,8 @@ that count aren't timed.
 
 A server is counted while it gets bursts of 64 requests, each of which is
 complete before it sees any of it (load.h): what it does then is the same every
-time. With more than one thread (gRPC, cross_thread_post) a count depends on who
-waits for whom, and repeats to a few percent only.
+time. With more than one thread (gRPC, cross_thread_post, to_thread) a count
+depends on who waits for whom, and repeats to a few percent only.
 """
 
 import dataclasses

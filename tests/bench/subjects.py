@@ -61,6 +61,7 @@ BENCHES = {
               ops=1_000_000, count_ops=(100_000, 200_000), smoke_ops=10_000),
         Bench("cross_thread_post", "ns", "wall_ns_per_op", "a callable handed to the loop by another thread, wall",
               cores=2),
+        Bench("to_thread", "ns", "wall_ns_per_op", "await a function on a worker thread, wall", cores=2),
         _server("udp_echo_64", "server CPU per datagram, one at a time", "udp_load"),
         _server("udp_echo_64_batch", "server CPU per datagram, many at a time", "udp_load"),
         _server("tcp_echo_64x64", "server CPU per request, 64 connections", "tcp_load"),
@@ -83,7 +84,8 @@ class Subject:
 
 
 _CORE = ("spawn_join", "call_depth1", "call_depth100", "yield", "channel_rendezvous", "channel_buffered64")
-_TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_task_bytes", "cross_thread_post")
+_TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_task_bytes", "cross_thread_post",
+                  "to_thread")
 _GRPC = ("grpc_unary_64",)
 
 SUBJECTS = (

@@ -13,8 +13,29 @@
 #include "braid/backend/errno_status.h"
 #include "braid/core/check.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BRAID_THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef BRAID_THREAD_SANITIZER
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace braid::detail {
 namespace {
+
+// liburing maps a ring's memory by system calls that ThreadSanitizer doesn't
+// see. Memory that one thread's ring gave back and another's got looks to it
+// as if both used it at the same time.
+#ifdef BRAID_THREAD_SANITIZER
+char memory_of_rings;
+void RingMemoryComes() { __tsan_acquire(&memory_of_rings); }
+void RingMemoryGoes() { __tsan_release(&memory_of_rings); }
+#else
+void RingMemoryComes() {}
+void RingMemoryGoes() {}
+#endif
 
 // The least that a queue is made with where memory is short.
 constexpr unsigned kLeastSubmissions = 32;
@@ -70,6 +91,7 @@ int Make(io_uring& ring, unsigned flags, unsigned submissions,
   params.cq_entries = completions;
   const int error = -io_uring_queue_init_params(submissions, &ring, &params);
   if (error != 0) return error;
+  RingMemoryComes();
   if ((params.features & kNeeded) == kNeeded) return 0;
   io_uring_queue_exit(&ring);
   return ENOSYS;
@@ -129,7 +151,9 @@ absl::StatusOr<std::unique_ptr<Ring>> Ring::Open(const UringOptions& options) {
 }
 
 Ring::~Ring() {
-  if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
+  if (ring_.ring_fd < 0) return;
+  RingMemoryGoes();
+  io_uring_queue_exit(&ring_);
 }
 
 void Ring::Attach() {
