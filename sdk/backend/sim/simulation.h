@@ -20,8 +20,9 @@
 // the same calls give the same run, and the same trace to the byte.
 //
 // What is simulated: UDP, TCP, names, signals, environment, wall clock and
-// random numbers, as the SDK reaches them through Backend and Host. What asks
-// the machine itself (threads, std::chrono clocks, gRPC, Asio) breaks the
+// random numbers, as the SDK reaches them through Backend and Host; and what
+// stands on that: RPC, whole services (service::Run). What asks the machine
+// itself (threads, std::chrono clocks, gRPC's own API, Asio) breaks the
 // repetition, or waits for ever. Host programs share this process's globals.
 //
 // Errors say the seed. Where a program's end is an error, the run that sees it
