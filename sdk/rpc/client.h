@@ -71,7 +71,8 @@ class Channel {
  public:
   // `target` is what gRPC calls a name: "host:port", "unix:/path",
   // "dns:///host:port". A name that can't be resolved or reached makes calls
-  // fail, not this.
+  // fail, not this. On a loop of a simulation the way is over its network, for
+  // that loop only.
   static Channel To(const std::string& target, ChannelOptions options = {});
 
   explicit Channel(std::shared_ptr<ClientTransport> transport,

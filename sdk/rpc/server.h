@@ -70,8 +70,9 @@ struct ServerOptions {
   Delay drain_limit = std::chrono::seconds(10);
   bool reflection = true;
   RpcObserver* observer = nullptr;
-  // What to listen with; gRPC over HTTP/2 at `listen` if empty. Has limits of
-  // its own.
+  // What to listen with. Empty: gRPC over HTTP/2 at `listen`, or, on a loop of
+  // a simulation, its network there, without Unix sockets and TLS. Has limits
+  // of its own.
   std::shared_ptr<ServerTransport> transport;
 };
 

@@ -20,9 +20,10 @@
 // the same calls give the same run, and the same trace to the byte.
 //
 // What is simulated: UDP, TCP, names, signals, environment, wall clock, random
-// numbers and worker threads, as the SDK reaches them through Backend and Host.
-// What asks the machine itself (std::thread, std::chrono clocks, gRPC, Asio)
-// breaks the repetition, or waits for ever. Host programs share this process's
+// numbers and worker threads, as the SDK reaches them through Backend and Host;
+// and what stands on that: RPC, whole services (service::Run). What asks the
+// machine itself (std::thread, std::chrono clocks, gRPC's own API, Asio) breaks
+// the repetition, or waits for ever. Host programs share this process's
 // globals.
 //
 // A function that ToThread runs is called in this thread, between two turns:
