@@ -82,15 +82,15 @@ TEST(Signals, OneRaisedSeveralTimesBeforeItIsReadIsReadOnce) {
 }
 
 TEST(Signals, DifferentOnesTakeTurns) {
-  Conforms("[USR1, USR2]", []() -> Task<absl::Status> {
+  Conforms("USR1, USR2, USR1", []() -> Task<absl::Status> {
     SignalStream signals =
         co_await OrReturn(SignalStream::Open({SIGUSR1, SIGUSR2}));
-    co_await Raise(SIGUSR1);
     co_await Raise(SIGUSR2);
-    Saw(Name(co_await signals.Next()));
-    co_await Raise(SIGUSR1);  // does not hide the other one
-    Saw(Name(co_await signals.Next()));
-    (void)co_await MoveOnAfter(0s, signals.Next());
+    co_await Raise(SIGUSR1);
+    for (int i = 0; i < 3; ++i) {
+      Saw(Name(co_await signals.Next()));
+      if (i == 0) co_await Raise(SIGUSR1);  // does not hide the other one
+    }
     co_return absl::OkStatus();
   });
 }
@@ -175,16 +175,21 @@ TEST(Signals, AfterTheStreamTheyDoWhatTheyDidBefore) {
 // -------------------------------------------------------------------- names
 
 TEST(Names, NumbersNeedNobody) {
-  Conforms("127.0.0.1:80, [::1]:0", []() -> Task<absl::Status> {
-    Saw((co_await OrReturn(Resolve("127.0.0.1", "80"))).front().ToString());
-    Saw((co_await OrReturn(Resolve("::1", ""))).front().ToString());
+  Conforms("127.0.0.1 port 80, ::1 port 0", []() -> Task<absl::Status> {
+    const auto say = [](const SocketAddress& address) {
+      Saw(address.HostString() + " port " + std::to_string(address.port()));
+    };
+    say((co_await OrReturn(Resolve("127.0.0.1", "80"))).front());
+    say((co_await OrReturn(Resolve("::1", ""))).front());
     co_return absl::OkStatus();
   });
 }
 
 TEST(Names, ThisMachineIsFound) {
-  Conforms("loopback", []() -> Task<absl::Status> {
-    const auto addresses = co_await OrReturn(Resolve("localhost", "7007"));
+  // The answer takes time, in a simulation too.
+  Conforms("loopback@1", []() -> Task<absl::Status> {
+    auto [addresses, slept] = co_await OrReturn(
+        AllOf(Resolve("localhost", "7007"), SleepFor(Ticks(1))));
     EXPECT_EQ(addresses.front().port(), 7007);
     if (addresses.front().is_loopback()) Saw("loopback");
     co_return absl::OkStatus();
