@@ -114,13 +114,13 @@ absl::StatusOr<UniqueFd> OpenSocket(const SocketRequest& request) {
 
 absl::Status PrepareAdopted(int fd, IoKind kind) {
   const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0)
-    return ErrnoStatus(errno, "adopt file descriptor " + std::to_string(fd));
+  const std::string what = "file descriptor " + std::to_string(fd);
+  // Not Closed, which is said of what the SDK had and closed.
+  if (flags < 0) return absl::InvalidArgumentError(what + " is not open");
   if (kind == IoKind::kPollable) return absl::OkStatus();
   const int type = GetInt(fd, SOL_SOCKET, SO_TYPE);
   const int family = GetInt(fd, SOL_SOCKET, SO_DOMAIN);
   const bool listens = GetInt(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
-  const std::string what = "file descriptor " + std::to_string(fd);
   if (type < 0) return absl::InvalidArgumentError(what + " is not a socket");
   if (family != AF_INET && family != AF_INET6)
     return absl::InvalidArgumentError(what + " is not an IP socket");

@@ -116,7 +116,9 @@ TEST(FdWatch, AFileIsAlwaysReady) {
 
 TEST(FdWatch, RefusesWhatCannotBe) {
   RunOnRealBackends("descriptors of the system", []() -> Task<absl::Status> {
-    EXPECT_FALSE(FdWatch::Open(-1).ok());
+    // It was said to be closed, as if the watch had been.
+    const absl::Status not_open = FdWatch::Open(-1).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(not_open)) << not_open;
     Pipe pipe;
     FdWatch first = co_await OrReturn(FdWatch::Open(pipe.reader()));
     FdWatch second = co_await OrReturn(FdWatch::Open(pipe.reader()));

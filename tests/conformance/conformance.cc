@@ -197,6 +197,8 @@ void RunCase(std::string_view expected, F function) {
 
 void Saw(std::string_view what) {
   CaseRun& run = Current();
+  detail::Check(what.find(", ") == std::string_view::npos,
+                "an observation holds ', ', which separates observations");
   run.seen.push_back({std::string(what), run.backend->Now() - run.start});
 }
 

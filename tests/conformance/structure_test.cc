@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cmath>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -9,6 +11,7 @@
 #include <utility>
 
 #include "braid/core/core.h"
+#include "braid/sync/mutex.h"
 #include "tests/conformance/conformance.h"
 
 namespace braid::conformance {
@@ -761,6 +764,80 @@ TEST(StartAndWait, InACancelledScopeThereIsNoTask) {
     EXPECT_EQ(group.size(), 0u);
     Saw("moved on");
   });
+}
+
+// The caller is cancelled, its task says that it is ready and fails: the error
+// is not lost to the cancel.
+TEST(StartAndWait, AnErrorOfTheTaskOutranksTheCancelOfTheCall) {
+  Conforms("call: too late@2", [](TaskGroup& group) -> Task<void> {
+    const auto fails_late = [](Ready<int> ready) -> Task<absl::Status> {
+      co_return co_await Finally(
+          SleepForever(),
+          [ready = std::move(ready)]() mutable -> Task<absl::Status> {
+            co_await SleepFor(Ticks(1));
+            ready.Set(1);
+            co_return absl::AbortedError("too late");
+          });
+    };
+    const auto result =
+        co_await MoveOnAfter(Ticks(1), group.StartAndWait("late", fails_late));
+    Saw("call: " + Text(result->status()));
+  });
+}
+
+TEST(TaskGroup, TheOrderOfReadyTasksIsOpen) {
+  Conforms("[a, b, c], then", [](TaskGroup& group) -> Task<absl::Status> {
+    for (const char* name : {"a", "b", "c"})
+      group.Start("task", SayIn, 0, name);
+    co_await OrReturn(group.Join());
+    Saw("then");
+    co_return absl::OkStatus();
+  });
+}
+
+// ------------------------------------------------------------- mistakes
+
+using MistakeDeathTest = testing::Test;
+
+TEST(MistakeDeathTest, AScopeIsUsedOnce) {
+  EXPECT_DEATH(Conforms("",
+                        []() -> Task<void> {
+                          CancelScope scope;
+                          (void)co_await scope.Run(SayIn(0, "first"));
+                          (void)co_await scope.Run(SayIn(0, "second"));
+                        }),
+               "scope");
+}
+
+TEST(MistakeDeathTest, ATaskThatLocksAMutexTwiceIsToldSo) {
+  EXPECT_DEATH(Conforms("",
+                        []() -> Task<void> {
+                          Mutex mutex;
+                          const Mutex::Guard first = co_await mutex.Lock();
+                          const Mutex::Guard second = co_await mutex.Lock();
+                        }),
+               "locks a mutex that it has locked already");
+}
+
+TEST(MistakeDeathTest, ADelayThatIsNoNumberIsRefused) {
+  EXPECT_DEATH(
+      Conforms("",
+               []() -> Task<void> {
+                 co_await SleepFor(std::chrono::duration<double>(std::nan("")));
+               }),
+      "NaN");
+}
+
+TEST(MistakeDeathTest, ATaskThatWaitsForItselfIsToldSo) {
+  EXPECT_DEATH(Conforms("",
+                        [](TaskGroup& group) -> Task<void> {
+                          std::optional<TaskHandle<void>> self;
+                          self = group.Start("self", [&]() -> Task<void> {
+                            (void)co_await self->Join();
+                          });
+                          (void)co_await group.Join();
+                        }),
+               "waits for its own end");
 }
 
 }  // namespace
