@@ -189,7 +189,12 @@ Result RunOnce(uint64_t seed) {
                            .duplicate = 0.05,
                            .reorder = 0.1}});
   SimHost& server = sim.AddHost("echo");
-  server.Run(Serve, std::vector<std::string>{"--limits.rate=0"}, &lives);
+  // One, two or three loops.
+  const uint64_t shards = 1 + seed % 3;
+  server.Run(Serve,
+             std::vector<std::string>{"--limits.rate=0",
+                                      "--shards=" + std::to_string(shards)},
+             &lives);
   std::vector<SimHost*> clients;
   for (int i = 0; i < kClients; ++i) {
     clients.push_back(&sim.AddHost("client" + std::to_string(i)));
@@ -217,6 +222,10 @@ Result RunOnce(uint64_t seed) {
                     HasSubstr("braid_loop_tasks{loop=\"main\"}"),
                     HasSubstr("grpc_server_handled_total{"),
                     HasSubstr("braid_service_ready 1")));
+  for (uint64_t i = 1; i < shards; ++i) {
+    EXPECT_THAT(seen.metrics, HasSubstr("braid_loop_tasks{loop=\"shard-" +
+                                        std::to_string(i) + "\"}"));
+  }
 
   const Duration before = sim.elapsed();
   server.Signal(SIGTERM);
