@@ -108,8 +108,8 @@ class Case {
           &failures);
       ran = RunOnce(name, seed, tick, exact);
     }
-    if (ran.mismatch.has_value() && ran.late && !last)
-      return Verdict::kTooLateToTell;
+    const bool failed = ran.mismatch.has_value() || failures.size() > 0;
+    if (failed && ran.late && !last) return Verdict::kTooLateToTell;
     if (ran.mismatch.has_value()) ADD_FAILURE() << *ran.mismatch;
     for (int i = 0; i < failures.size(); ++i) {
       const testing::TestPartResult& failure = failures.GetTestPartResult(i);
@@ -117,8 +117,7 @@ class Case {
                      failure.line_number())
           << failure.message();
     }
-    return ran.mismatch.has_value() || failures.size() > 0 ? Verdict::kFailed
-                                                           : Verdict::kPassed;
+    return failed ? Verdict::kFailed : Verdict::kPassed;
   }
 
   Ran RunOnce(std::string_view name, uint64_t seed, Duration tick,
@@ -155,11 +154,12 @@ class Case {
     if (!wrong.has_value()) wrong = std::move(leftovers);
     if (!wrong.has_value() && OpenDescriptors() != descriptors)
       wrong = "descriptors are left open";
-    if (!wrong.has_value()) return {};
-    return {*wrong + "\nexpected: " + expected_text_ +
+    if (wrong.has_value()) {
+      *wrong += "\nexpected: " + expected_text_ +
                 "\nseen:     " + Format(run.seen, tick) + "\nwith ticks of " +
-                std::to_string(tick / milliseconds(1)) + " ms",
-            run.late && expected_.length() > 0};
+                std::to_string(tick / milliseconds(1)) + " ms";
+    }
+    return {std::move(wrong), run.late && expected_.length() > 0};
   }
 
   const std::string expected_text_;

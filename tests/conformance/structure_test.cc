@@ -253,9 +253,10 @@ TEST(TaskGroup, JoinWaitsForAllAndMayBeRepeated) {
 // -------------------------------------------------------- 2. errors flow up
 
 // Runs a group and says what it gave.
-Task<void> SayGroup(Task<absl::Status> group) {
+template <typename B>
+Task<void> SayGroup(B body) {
   try {
-    const absl::Status status = co_await std::move(group);
+    const absl::Status status = co_await WithTaskGroup(body);
     Saw("group: " + AllOfText(status));
   } catch (const GroupError& e) {
     Saw("GroupError of " + std::to_string(e.exceptions().size()) + " and " +
@@ -267,141 +268,119 @@ Task<void> SayGroup(Task<absl::Status> group) {
 
 TEST(TaskGroup, ATaskThatFailsCancelsItsSiblings) {
   Conforms("sibling stopped@1, group: broken", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("sibling", WaitForever, "sibling");
-        group.Start("failing", FailIn, 1, "broken");
-        co_return;
-      });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("sibling", WaitForever, "sibling");
+      group.Start("failing", FailIn, 1, "broken");
+      co_return;
+    });
   });
 }
 
 TEST(TaskGroup, ATaskThatFailsCancelsTheBody) {
   Conforms("body stopped@1, group: broken", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("failing", FailIn, 1, "broken");
-        co_await WaitForever("body");
-      });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("failing", FailIn, 1, "broken");
+      co_await WaitForever("body");
+    });
   });
 }
 
 TEST(TaskGroup, ABodyThatFailsCancelsTheTasks) {
   Conforms("task stopped@1, group: broken", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup(
-          [](TaskGroup& group) -> Task<absl::Status> {
-            group.Start("task", WaitForever, "task");
-            co_return co_await FailIn(1, "broken");
-          });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<absl::Status> {
+      group.Start("task", WaitForever, "task");
+      co_return co_await FailIn(1, "broken");
+    });
   });
 }
 
 TEST(TaskGroup, OtherErrorsStandBehindTheFirst) {
   Conforms("group: first (second; third)@2", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        const auto fails_at_its_end =
-            [](int ticks, const char* what) -> Task<absl::Status> {
-          co_return co_await Finally(SleepForever(), FailIn(ticks, what));
-        };
-        group.Start("third", fails_at_its_end, 1, "third");
-        group.Start("second", fails_at_its_end, 0, "second");
-        group.Start("first", FailIn, 1, "first");
-        co_return;
-      });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      const auto fails_at_its_end = [](int ticks,
+                                       const char* what) -> Task<absl::Status> {
+        co_return co_await Finally(SleepForever(), FailIn(ticks, what));
+      };
+      group.Start("third", fails_at_its_end, 1, "third");
+      group.Start("second", fails_at_its_end, 0, "second");
+      group.Start("first", FailIn, 1, "first");
+      co_return;
+    });
   });
 }
 
 TEST(TaskGroup, OneExceptionIsRethrownAsItself) {
   Conforms("sibling stopped@1, exception: thrown", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("sibling", WaitForever, "sibling");
-        group.Start("throwing", ThrowIn, 1, "thrown");
-        co_return;
-      });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("sibling", WaitForever, "sibling");
+      group.Start("throwing", ThrowIn, 1, "thrown");
+      co_return;
+    });
   });
 }
 
 TEST(TaskGroup, AnExceptionAmongOtherFailuresComesInAGroupError) {
   Conforms("GroupError of 1 and 1@2", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("throws at its end", []() -> Task<void> {
-          co_await Finally(SleepForever(), ThrowIn(1, "thrown"));
-        });
-        group.Start("failing", FailIn, 1, "broken");
-        co_return;
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("throws at its end", []() -> Task<void> {
+        co_await Finally(SleepForever(), ThrowIn(1, "thrown"));
       });
-    }());
+      group.Start("failing", FailIn, 1, "broken");
+      co_return;
+    });
   });
 }
 
 TEST(TaskGroup, SeveralExceptionsComeInAGroupError) {
   Conforms("GroupError of 2 and 0@1", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("throws at its end", []() -> Task<void> {
-          co_await Finally(SleepForever(), ThrowIn(0, "second"));
-        });
-        group.Start("throwing", ThrowIn, 1, "first");
-        co_return;
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("throws at its end", []() -> Task<void> {
+        co_await Finally(SleepForever(), ThrowIn(0, "second"));
       });
-    }());
+      group.Start("throwing", ThrowIn, 1, "first");
+      co_return;
+    });
   });
 }
 
 TEST(TaskGroup, AnErrorGoesUpThroughNestedGroups) {
-  Conforms(
-      "inner sibling stopped@1, outer sibling stopped, group: deep",
-      []() -> Task<void> {
-        co_await SayGroup([]() -> Task<absl::Status> {
-          co_return co_await WithTaskGroup([](TaskGroup& outer) -> Task<void> {
-            outer.Start("sibling", WaitForever, "outer sibling");
-            outer.Start("host", []() -> Task<absl::Status> {
-              co_return co_await WithTaskGroup(
-                  [](TaskGroup& inner) -> Task<void> {
-                    inner.Start("sibling", WaitForever, "inner sibling");
-                    inner.Start("failing", FailIn, 1, "deep");
-                    co_return;
-                  });
-            });
-            co_return;
-          });
-        }());
-      });
+  Conforms("inner sibling stopped@1, outer sibling stopped, group: deep",
+           []() -> Task<void> {
+             co_await SayGroup([](TaskGroup& outer) -> Task<void> {
+               outer.Start("sibling", WaitForever, "outer sibling");
+               outer.Start("host", []() -> Task<absl::Status> {
+                 co_return co_await WithTaskGroup(
+                     [](TaskGroup& inner) -> Task<void> {
+                       inner.Start("sibling", WaitForever, "inner sibling");
+                       inner.Start("failing", FailIn, 1, "deep");
+                       co_return;
+                     });
+               });
+               co_return;
+             });
+           });
 }
 
 TEST(TaskGroup, ReadingAnOutcomeDoesNotHandleTheError) {
   Conforms("read: broken@1, group: broken", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        auto failing = group.Start("failing", FailIn, 1, "broken");
-        co_await Shield([&]() -> Task<void> {
-          Saw("read: " + Text((co_await failing.Join()).status()));
-        });
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      auto failing = group.Start("failing", FailIn, 1, "broken");
+      co_await Shield([&]() -> Task<void> {
+        Saw("read: " + Text((co_await failing.Join()).status()));
       });
-    }());
+    });
   });
 }
 
 TEST(TaskGroup, AnErrorOfATaskThatIsBeingCancelledIsNotLost) {
   Conforms("group: at the end@2", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("task", []() -> Task<absl::Status> {
-          co_return co_await Finally(SleepForever(), FailIn(1, "at the end"));
-        });
-        co_await SleepFor(Ticks(1));
-        group.Cancel();
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("task", []() -> Task<absl::Status> {
+        co_return co_await Finally(SleepForever(), FailIn(1, "at the end"));
       });
-    }());
+      co_await SleepFor(Ticks(1));
+      group.Cancel();
+    });
   });
 }
 
@@ -495,14 +474,12 @@ TEST(TaskGroup, ItsExitIsNoCancelPoint) {
 
 TEST(TaskGroup, ATaskCancelledAloneIsNeitherErrorNorStopForTheGroup) {
   Conforms("task stopped, sibling@1, group: OK", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup([](TaskGroup& group) -> Task<void> {
-        group.Start("sibling", SayIn, 1, "sibling");
-        auto task = group.Start("task", WaitForever, "task");
-        co_await OthersWait();
-        task.Cancel();
-      });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<void> {
+      group.Start("sibling", SayIn, 1, "sibling");
+      auto task = group.Start("task", WaitForever, "task");
+      co_await OthersWait();
+      task.Cancel();
+    });
   });
 }
 
@@ -725,19 +702,16 @@ TEST(StartAndWait, ATaskThatEndsWithoutBeingReadyIsAnError) {
 
 TEST(StartAndWait, AnErrorAfterwardsIsTheGroups) {
   Conforms("ready, body stopped@1, group: later", []() -> Task<void> {
-    co_await SayGroup([]() -> Task<absl::Status> {
-      co_return co_await WithTaskGroup(
-          [](TaskGroup& group) -> Task<absl::Status> {
-            const auto fails = [](Ready<void> ready) -> Task<absl::Status> {
-              ready.Set();
-              co_return co_await FailIn(1, "later");
-            };
-            co_await OrReturn(group.StartAndWait("fails", fails));
-            Saw("ready");
-            co_await WaitForever("body");
-            co_return absl::OkStatus();
-          });
-    }());
+    co_await SayGroup([](TaskGroup& group) -> Task<absl::Status> {
+      const auto fails = [](Ready<void> ready) -> Task<absl::Status> {
+        ready.Set();
+        co_return co_await FailIn(1, "later");
+      };
+      co_await OrReturn(group.StartAndWait("fails", fails));
+      Saw("ready");
+      co_await WaitForever("body");
+      co_return absl::OkStatus();
+    });
   });
 }
 
