@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 
 // For virtual time, and for clocks that have to be waited for.
 constexpr ProgramSize kLarge = {.slots = 24, .length = 5, .rounds = 24};
-constexpr ProgramSize kSmall = {.slots = 8, .length = 4, .rounds = 6};
+constexpr ProgramSize kSmall = {.slots = 7, .length = 5, .rounds = 8};
 
 std::string InVirtualTime(const Program& program, LoopOptions options = {}) {
   VirtualTime time;

@@ -8,6 +8,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <utility>
 
@@ -275,6 +276,7 @@ struct Row {
   const char* name;
   std::unique_ptr<Leaf> (*make)();
 };
+void PrintTo(const Row& row, std::ostream* stream) { *stream << row.name; }
 template <typename L>
 Row RowOf(const char* name) {
   return {name,

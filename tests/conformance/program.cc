@@ -118,23 +118,54 @@ class Generator {
     const bool may_nest = depth < 4 && slots_ < size_.slots;
     if (may_nest && Below(100) < (depth == 0 ? 80 : 45))
       return Compound(depth, held);
-    return Simple();
+    Node node = Simple();
+    // What waits, mostly in vain, is often given up after a round or two, so
+    // that the task goes on.
+    if (slots_ >= 2 * size_.slots || !Waits(node.kind) || Below(3) == 0)
+      return node;
+    Node limit;
+    limit.kind = Below(2) == 0 ? Kind::kScope : Kind::kFailAfter;
+    limit.number = 1 + Below(2);
+    limit.slot = NewSlot();
+    if (limit.kind == Kind::kScope) scopes_.push_back(limit.slot);
+    limit.parts.push_back({std::move(node)});
+    return limit;
+  }
+
+  static bool Waits(Kind kind) {
+    switch (kind) {
+      case Kind::kWaitEvent:
+      case Kind::kSend:
+      case Kind::kReceive:
+      case Kind::kWaitCondition:
+      case Kind::kNextOfWatch:
+      case Kind::kWaitForStop:
+      case Kind::kReceiveDatagram:
+      case Kind::kReceiveBytes:
+        return true;
+      default:
+        return false;
+    }
   }
 
   Node Simple() {
     constexpr std::pair<Kind, int> kWeights[] = {
-        {Kind::kSleep, 14},       {Kind::kFail, 5},
-        {Kind::kThrow, 3},        {Kind::kCancelScope, 7},
-        {Kind::kCancelTask, 7},   {Kind::kSetEvent, 5},
-        {Kind::kWaitEvent, 6},    {Kind::kSend, 9},
-        {Kind::kReceive, 9},      {Kind::kCloseSender, 2},
-        {Kind::kNotify, 5},       {Kind::kWaitCondition, 5},
-        {Kind::kSetWatch, 4},     {Kind::kNextOfWatch, 4},
-        {Kind::kRequestStop, 2},  {Kind::kWaitForStop, 2},
-        {Kind::kSendDatagram, 8}, {Kind::kReceiveDatagram, 8},
-        {Kind::kSendBytes, 8},    {Kind::kReceiveBytes, 8},
+        {Kind::kSleep, 14},        {Kind::kFail, 5},
+        {Kind::kThrow, 3},         {Kind::kCancelScope, 7},
+        {Kind::kCancelTask, 7},    {Kind::kSetEvent, 5},
+        {Kind::kWaitEvent, 6},     {Kind::kSend, 9},
+        {Kind::kReceive, 9},       {Kind::kCloseSender, 2},
+        {Kind::kNotify, 5},        {Kind::kWaitCondition, 5},
+        {Kind::kSetWatch, 4},      {Kind::kNextOfWatch, 4},
+        {Kind::kRequestStop, 2},   {Kind::kWaitForStop, 2},
+        {Kind::kSendDatagram, 30}, {Kind::kReceiveDatagram, 30},
+        {Kind::kSendBytes, 20},    {Kind::kReceiveBytes, 20},
     };
-    const int all = network_ ? 121 : 89;
+    int all = 0;
+    for (const auto& [kind, weight] : kWeights) {
+      const bool of_network = kind >= Kind::kSendDatagram;
+      if (network_ || !of_network) all += weight;
+    }
     Node node;
     int pick = Below(all);
     for (const auto& [kind, weight] : kWeights) {
