@@ -173,6 +173,7 @@ class Generator {
       pick -= weight;
       if (pick < 0) break;
     }
+    if (in_background_ > 0 && Waits(node.kind)) node.kind = Kind::kSleep;
     node.number = node.kind == Kind::kSleep ? 1 + Below(3) : Below(kShared);
     return node;
   }
@@ -186,6 +187,9 @@ class Generator {
     };
     Node node;
     node.kind = kKinds[Below(static_cast<int>(std::size(kKinds)))];
+    if (in_background_ > 0 &&
+        (node.kind == Kind::kLock || node.kind == Kind::kAcquire))
+      return Simple();
     node.passes_on = Below(2) == 0;
     node.number = 1 + Below(4);
     const auto own_part = [&] {
@@ -228,7 +232,12 @@ class Generator {
         break;
       case Kind::kBackground:
         own_part();
+        // It goes on until the body has ended, which may be a moment later when
+        // both are to stop: whether something reaches it until then is open. So
+        // it waits for nothing that somebody else could hand it.
+        ++in_background_;
         task_part();
+        --in_background_;
         break;
       default:  // a combinator
         for (int i = 2 + Below(2); i > 0; --i) task_part();
@@ -256,6 +265,7 @@ class Generator {
   std::vector<int> scopes_;  // their slots
   std::vector<int> tasks_;   // of groups: theirs
   bool network_ = false;
+  int in_background_ = 0;  // how many are around
 };
 
 void Append(std::string& text, const std::vector<Node>& nodes, int depth) {
