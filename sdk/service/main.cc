@@ -1,7 +1,6 @@
 #include "braid/service/main.h"
 
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,9 +20,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "braid/backend/backend.h"
-#include "braid/backend/errno_status.h"
 #include "braid/backend/make_backend.h"
-#include "braid/backend/sim/simulation.h"
 #include "braid/backend/socket_address.h"
 #include "braid/core/cancel_scope.h"
 #include "braid/core/detail/loop.h"
@@ -34,18 +32,17 @@
 #include "braid/core/task_group.h"
 #include "braid/core/task_tree.h"
 #include "braid/metrics/exposition.h"
-#include "braid/metrics/process.h"
 #include "braid/metrics/runtime.h"
 #include "braid/net/tcp.h"
 #include "braid/os/signals.h"
 #include "braid/rpc/server.h"
 #include "braid/service/config.h"
+#include "braid/service/detail/process.h"
 #include "braid/service/http_endpoints.h"
 #include "braid/service/library_log.h"
 #include "braid/service/options.pb.h"
 #include "braid/service/rpc_metrics.h"
 #include "braid/service/sd_notify.h"
-#include "braid/service/stderr_sink.h"
 #include "braid/sync/mutex.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
@@ -58,7 +55,6 @@ namespace pb = google::protobuf;
 constexpr int kFailed = 1;
 constexpr int kWrongUse = 2;
 constexpr int kSignalled = 128;  // and the signal's number, as shells count
-constexpr size_t kLargestConfig = 1 << 20;
 constexpr std::string_view kOptionsField = "service";
 
 Duration ToDuration(const pb::Duration& duration) {
@@ -66,150 +62,12 @@ Duration ToDuration(const pb::Duration& duration) {
          std::chrono::nanoseconds(duration.nanos());
 }
 
-// What a service does with the process it runs in.
-class Process {
- public:
-  Process() = default;
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-  virtual ~Process() = default;
-
-  virtual std::shared_ptr<LogSink> log() = 0;
-  // What was asked for (--help); false: it could not be written.
-  virtual bool Say(const std::string& text) = 0;
-  // What ends it before there is a log.
-  virtual void Complain(const std::string& line) = 0;
-  virtual absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
-                                                bool reload) = 0;
-  virtual absl::Status AddMetrics(metrics::Registry& registry) = 0;
-  virtual Notifier MakeNotifier(Host& host) = 0;
-  // Ends at once. Returns where that is not for the service to do; it is
-  // cancelled then.
-  virtual void Exit(int code) = 0;
-};
-
 // One line for a person; what failed is in the message already.
 int Complain(Process& process, const std::string& name,
              const absl::Status& status, int code) {
   process.Complain(absl::StrCat(name, ": ", std::string(status.message())));
   return code;
 }
-
-// `reload`: the loop runs, and must not wait for whoever writes into a pipe.
-absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name,
-                                          bool reload) {
-  ConfigFile file = {name, ""};
-  struct stat about = {};
-  // lint: allow(io): before the loop runs, and on a reload; a small local file
-  if (reload && ::stat(name.c_str(), &about) == 0 && !S_ISREG(about.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--config=", name,
-        ": can't be read again; it must be a regular file for that"));
-  }
-  // lint: allow(io): as above
-  std::FILE* stream = std::fopen(name.c_str(), "re");
-  if (stream == nullptr)
-    return absl::InvalidArgumentError(
-        ErrnoStatus(errno, "--config=" + name).message());
-  file.text.resize(kLargestConfig + 1);
-  // lint: allow(io): as above
-  file.text.resize(std::fread(file.text.data(), 1, file.text.size(), stream));
-  const int error = std::ferror(stream) != 0 ? errno : 0;
-  std::fclose(stream);
-  if (error != 0)
-    return absl::InvalidArgumentError(
-        ErrnoStatus(error, "--config=" + name).message());
-  if (file.text.size() > kLargestConfig) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--config=", name, ": is larger than ", kLargestConfig, " bytes"));
-  }
-  return file;
-}
-
-// The process is the service.
-class OwnProcess final : public Process {
- public:
-  std::shared_ptr<LogSink> log() override {
-    if (sink_ == nullptr) sink_ = std::make_shared<StderrSink>();
-    return sink_;
-  }
-  bool Say(const std::string& text) override {
-    return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  }
-  void Complain(const std::string& line) override {
-    std::fputs((line + "\n").c_str(), stderr);
-  }
-  absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
-                                        bool reload) override {
-    return ReadConfigFile(name, reload);
-  }
-  absl::Status AddMetrics(metrics::Registry& registry) override {
-    return metrics::AddProcessMetrics(registry, metrics::RealProcessReader());
-  }
-  Notifier MakeNotifier(Host& host) override { return Notifier(host); }
-  void Exit(int code) override {
-    if (sink_ != nullptr) sink_->Flush(std::chrono::milliseconds(200));
-    std::_Exit(code);
-  }
-
- private:
-  std::shared_ptr<StderrSink> sink_;
-};
-
-// Lines of the log in a simulation's trace.
-class TraceSink final : public LogSink {
- public:
-  explicit TraceSink(SimHost& host) : host_(host) {}
-  void Write(LogLevel, std::string_view line) noexcept override {
-    host_.Note(line);
-  }
-
- private:
-  SimHost& host_;
-};
-
-class NoSink final : public LogSink {
- public:
-  void Write(LogLevel, std::string_view) noexcept override {}
-};
-
-// The service is a task among others.
-class SharedProcess final : public Process {
- public:
-  explicit SharedProcess(std::shared_ptr<LogSink> sink)
-      : simulated_(CurrentBackend().name() == "sim"), sink_(std::move(sink)) {
-    if (sink_ != nullptr) return;
-    if (SimHost* host = SimHost::CurrentOrNull(); host != nullptr) {
-      sink_ = std::make_shared<TraceSink>(*host);
-    } else {
-      sink_ = std::make_shared<NoSink>();
-    }
-  }
-
-  std::shared_ptr<LogSink> log() override { return sink_; }
-  bool Say(const std::string& text) override {
-    sink_->Write(LogLevel::kInfo, text);
-    return true;
-  }
-  void Complain(const std::string& line) override {
-    sink_->Write(LogLevel::kError, line);
-  }
-  absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
-                                        bool reload) override {
-    if (!simulated_) return ReadConfigFile(name, reload);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--config=", name, ": a simulated host has no files; use flags"));
-  }
-  absl::Status AddMetrics(metrics::Registry&) override {
-    return absl::OkStatus();
-  }
-  Notifier MakeNotifier(Host&) override { return Notifier(); }
-  void Exit(int) override {}
-
- private:
-  const bool simulated_;
-  std::shared_ptr<LogSink> sink_;
-};
 
 const Options& OptionsOf(const pb::Message& config) {
   const pb::FieldDescriptor* field = config.GetDescriptor()->FindFieldByName(
@@ -819,7 +677,8 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
   // lint: allow(io): as above
   ::signal(SIGHUP, SIG_IGN);
   const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
-  OwnProcess process;
+  const std::unique_ptr<Process> own = MakeOwnProcess();
+  Process& process = *own;
   const std::shared_ptr<Host> host = MakeRealHost();
   const Configuration configuration(definition, *host, process);
   auto begun = Begin(args, definition, configuration, process);
@@ -859,7 +718,8 @@ int Main(int argc, char** argv, const AnyDefinition& definition) {
 
 Task<int> Run(std::vector<std::string> args, const AnyDefinition& definition,
               std::shared_ptr<LogSink> sink) {
-  SharedProcess process(std::move(sink));
+  const std::unique_ptr<Process> shared = MakeSharedProcess(std::move(sink));
+  Process& process = *shared;
   const std::shared_ptr<Host> host = CurrentBackend().shared_host();
   const Configuration configuration(definition, *host, process);
   auto begun = Begin(args, definition, configuration, process);
