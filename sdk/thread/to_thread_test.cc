@@ -358,6 +358,44 @@ TEST(ToThreadSimTest, ACrashTakesThreadsWithIt) {
   }
 }
 
+// What a function captured may refer to the frames that await it, which go
+// next: the machine that crashes destroys it first, as a cancel does, whether
+// its thread had taken it up or not.
+TEST(ToThreadSimTest, ACrashDestroysTheFunctionBeforeWhatItRefersTo) {
+  for (const Duration after : {1us, 60us, 500us}) {
+    for (const bool by_crash : {true, false}) {
+      std::vector<std::string> destroyed;
+      struct Says {
+        std::vector<std::string>* list;
+        std::string what;
+        Says(std::vector<std::string>* its_list, std::string its_what)
+            : list(its_list), what(std::move(its_what)) {}
+        Says(Says&& other) noexcept
+            : list(std::exchange(other.list, nullptr)),
+              what(std::move(other.what)) {}
+        ~Says() {
+          if (list != nullptr) list->push_back(what);
+        }
+      };
+      {
+        Simulation sim({.seed = 3});
+        SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+        host.Run([&]() -> Task<void> {
+          const Says local(&destroyed, "local");
+          co_await ToThread([captured = Says(&destroyed, "captured")] {
+            ADD_FAILURE() << "it ran";
+          });
+        });
+        if (by_crash) sim.After(after, [&] { host.Crash(); });
+        // Else the simulation ends, which crashes it.
+        EXPECT_TRUE(sim.RunFor(after + 1us).ok());
+      }
+      EXPECT_EQ(destroyed, (std::vector<std::string>{"captured", "local"}))
+          << after.count();
+    }
+  }
+}
+
 // It goes also if it refused to be cancelled before.
 TEST(ToThreadSimTest, ACrashTakesThreadsWhoseAwaitIsCancelled) {
   Simulation sim({.seed = 3});
