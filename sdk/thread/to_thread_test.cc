@@ -396,6 +396,40 @@ TEST(ToThreadSimTest, ACrashDestroysTheFunctionBeforeWhatItRefersTo) {
   }
 }
 
+// A stopped process runs on none of its threads, whether they had taken
+// something up or not, and goes on with it afterwards.
+TEST(ToThreadSimTest, APausedHostRunsNoThreads) {
+  for (const Duration after : {Duration(1us), Duration(60us), Duration(1min)}) {
+    Simulation sim({.seed = 3});
+    bool ran = false;
+    SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+    host.Run([&]() -> Task<void> {
+      co_await ToThread([&, portal = Portal::Current()] {
+        EXPECT_TRUE(portal.Call([&] { ran = true; }).ok());
+      });
+    });
+    sim.After(after, [&] { host.Pause(); });
+    EXPECT_TRUE(sim.RunFor(2h).ok());
+    EXPECT_FALSE(ran);
+    host.Resume();
+    EXPECT_TRUE(sim.RunUntilIdle().ok());
+    EXPECT_TRUE(ran);
+  }
+}
+
+// A process that is killed while it is stopped leaves nothing to its successor.
+TEST(ToThreadSimTest, APausedHostMayCrash) {
+  Simulation sim({.seed = 3});
+  int ran = 0;
+  SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+  host.Run([&]() -> Task<void> { co_await ToThread([&] { ++ran; }); });
+  sim.After(1min, [&] { host.Pause(); });
+  EXPECT_TRUE(sim.RunFor(2h).ok());
+  host.Restart();
+  EXPECT_TRUE(sim.RunUntilIdle(10h).ok());
+  EXPECT_EQ(ran, 1);
+}
+
 // It goes also if it refused to be cancelled before.
 TEST(ToThreadSimTest, ACrashTakesThreadsWhoseAwaitIsCancelled) {
   Simulation sim({.seed = 3});
