@@ -97,9 +97,9 @@ class Host {
                       LookupDone done) = 0;
 
   // Begins and runs `job` on a worker thread, in which all signals are blocked
-  // and no loop runs, as soon as there is one, and then lets go of it.
-  // RESOURCE_EXHAUSTED, and the job is let go at once: the system gives no
-  // thread. A simulation runs it in its own thread, between two turns.
+  // and no loop runs, and then lets go of it. RESOURCE_EXHAUSTED, and the job
+  // is let go at once: no thread is idle, and the system gives no new one. A
+  // simulation runs it in its own thread, between two turns.
   virtual absl::Status StartJob(std::shared_ptr<HostJob> job) = 0;
 
   // From here on `signals` are told to `listener`, and don't do what they did

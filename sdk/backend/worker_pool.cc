@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -50,10 +49,6 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
     }
     const std::error_code error = AddThread(job);
     if (!error) return absl::OkStatus();
-    if (threads_ > 0) {
-      waiting_.push_back(std::move(job));
-      return absl::OkStatus();
-    }
     return absl::ResourceExhaustedError(
         "start a thread for '" + job->name() + "': " + error.message() +
         "; the limit of threads (ulimit -u, the cgroup's pids.max) or memory "
@@ -130,11 +125,6 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
   // False: it is to end.
   bool NextJob(const std::shared_ptr<Worker>& worker,
                std::unique_lock<std::mutex>& lock) {
-    if (!waiting_.empty()) {
-      worker->job = std::move(waiting_.front());
-      waiting_.pop_front();
-      return true;
-    }
     if (closed_) return false;
     idle_.push_back(worker);
     worker->wake.wait_for(lock, idle_limit_,
@@ -146,7 +136,6 @@ class WorkerPool::State : public std::enable_shared_from_this<State> {
   const Duration idle_limit_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<Worker>> idle_;  // the last to be so is the last
-  std::deque<std::shared_ptr<HostJob>> waiting_;
   size_t threads_ = 0;
   bool closed_ = false;
 };

@@ -4,7 +4,7 @@
 // A job gets a thread at once: one that is idle, the last to become so first,
 // or a new one. How many there may be is for those to limit who hand jobs in.
 // A thread without a job for `idle_limit` ends. Where the system gives no new
-// one, a job waits for one of those that are there.
+// one, the job is refused: those that are there may be busy for ever.
 //
 // The pool may go while jobs run: it waits for the idle threads to end, and
 // lets the others go on, which end with their job.

@@ -1,6 +1,7 @@
 #include "braid/backend/worker_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include <chrono>
@@ -117,6 +118,58 @@ TEST(WorkerPoolTest, ThreadsBlockAllSignalsAndBearTheJobsName) {
   sigset_t mask;
   ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
   EXPECT_EQ(::sigismember(&mask, SIGTERM), 0);
+}
+
+// Threads are made with stacks that no memory is large enough for, as where a
+// limit of the system is reached.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    ::pthread_getattr_default_np(&before_);
+    pthread_attr_t huge;
+    ::pthread_attr_init(&huge);
+    EXPECT_EQ(::pthread_attr_setstacksize(&huge, size_t{1} << 60), 0);
+    EXPECT_EQ(::pthread_setattr_default_np(&huge), 0);
+    ::pthread_attr_destroy(&huge);
+  }
+  NoMoreThreads(const NoMoreThreads&) = delete;
+  NoMoreThreads& operator=(const NoMoreThreads&) = delete;
+  ~NoMoreThreads() {
+    ::pthread_setattr_default_np(&before_);
+    ::pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_;
+};
+
+// The threads that are there may be busy for ever: with shards, which run as
+// long as the program, or with a function that hangs. A job that waited for
+// one of them would never begin, and nobody would be told.
+TEST(WorkerPoolTest, WithoutAThreadAJobIsRefused) {
+  std::promise<void> may_end;
+  std::promise<void> ended;
+  {
+    WorkerPool pool;
+    std::promise<void> began;
+    EXPECT_TRUE(pool.Start(std::make_shared<Job>([&] {
+                      began.set_value();
+                      may_end.get_future().wait();
+                      ended.set_value();
+                    }))
+                    .ok());
+    began.get_future().wait();
+    {
+      const NoMoreThreads limit;
+      const absl::Status status =
+          pool.Start(std::make_shared<Job>([] { ADD_FAILURE() << "it ran"; }));
+      EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+    }
+    EXPECT_EQ(pool.threads(), 1u);
+    EXPECT_EQ(RunIn(pool, [] { return 7; }), 7);
+  }
+  may_end.set_value();
+  ended.get_future().wait();
 }
 
 // What runs when the pool goes runs on, and may use what it owns.

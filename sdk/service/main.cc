@@ -187,6 +187,20 @@ void CopyField(const pb::Message& from, pb::Message& to,
   }
 }
 
+// Where a group is found while this lives.
+class Announced {
+ public:
+  Announced(TaskGroup*& place, TaskGroup& group) : place_(place) {
+    place_ = &group;
+  }
+  Announced(const Announced&) = delete;
+  Announced& operator=(const Announced&) = delete;
+  ~Announced() { place_ = nullptr; }
+
+ private:
+  TaskGroup*& place_;
+};
+
 // The running service. Its run() is the whole of what happens on the loop.
 class Life final : public Context {
  public:
@@ -280,7 +294,8 @@ class Life final : public Context {
   Mutex costly_page_;
   HttpEndpoints http_;
 
-  CancelScope service_scope_;   // cancelled when the drain limit passes
+  CancelScope service_scope_;  // cancelled when the drain limit passes
+  // Each while its body runs, however that ends.
   TaskGroup* group_ = nullptr;  // of all that is here
   TaskGroup* service_group_ = nullptr;
   TaskGroup* rpc_group_ = nullptr;
@@ -480,7 +495,7 @@ void Life::ExitNow(int signal) {
                  "a second signal: exiting without finishing");
   process_.Exit(kSignalled + signal);
   exit_code_ = kSignalled + signal;
-  group_->Cancel("a second signal");
+  if (group_ != nullptr) group_->Cancel("a second signal");
 }
 
 // Lame duck, then the graceful stop; the drain limit runs from there.
@@ -499,7 +514,7 @@ void Life::RequestStop(std::string_view reason) {
   own_log_.Info({{"reason", reason}}, "stopping");
   UpdateReady();
   Told(notifier_.Stopping(reason));
-  // A service may ask for it while it is made.
+  // A service may ask for it while it is made, or when all has ended.
   if (group_ != nullptr) StartDraining();
 }
 
@@ -523,11 +538,10 @@ Task<absl::Status> Life::FollowSignals() {
 Task<absl::Status> Life::ServeService(Ready<void> started) {
   const std::optional<absl::Status> served = co_await service_scope_.Run(
       WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-        service_group_ = &group;
+        const Announced announced(service_group_, group);
         if (stop_requested_) group.RequestStop();
         co_return co_await service_->Serve(std::move(started));
       }));
-  service_group_ = nullptr;
   if (served.has_value()) co_return *served;
   co_return absl::DeadlineExceededError(
       "the drain limit passed; what was not finished is lost "
@@ -536,11 +550,9 @@ Task<absl::Status> Life::ServeService(Ready<void> started) {
 
 Task<absl::Status> Life::ServeRpc() {
   co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-    rpc_group_ = &group;
+    const Announced announced(rpc_group_, group);
     if (stopping_) group.RequestStop();
-    absl::Status status = co_await rpc_server_->Serve();
-    rpc_group_ = nullptr;
-    co_return status;
+    co_return co_await rpc_server_->Serve();
   });
 }
 
@@ -579,7 +591,7 @@ Task<absl::Status> Life::Run() {
   service_ = definition_.make(*this, *config_);
   co_await OrReturn(Open());
   co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-    group_ = &group;
+    const Announced announced(group_, group);
     if (stopping_) StartDraining();
     group.Start("signals", [this]() -> Task<absl::Status> {
       co_return co_await FollowSignals();

@@ -54,7 +54,12 @@ bool ThreadJob::Withdraw(bool by_force) noexcept {
   }
   const bool over = (abandon_on_cancel_ || by_force) &&
                     Advance(State::kRunning, State::kAbandoned);
-  if (over) waiter_ = nullptr;
+  if (over) {
+    waiter_ = nullptr;
+    // Its thread went with the machine and won't come to it; what it refers to
+    // goes next.
+    if (by_force) DropFunction();
+  }
   stop_.request_stop();
   return over;
 }

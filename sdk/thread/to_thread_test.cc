@@ -358,6 +358,78 @@ TEST(ToThreadSimTest, ACrashTakesThreadsWithIt) {
   }
 }
 
+// What a function captured may refer to the frames that await it, which go
+// next: the machine that crashes destroys it first, as a cancel does, whether
+// its thread had taken it up or not.
+TEST(ToThreadSimTest, ACrashDestroysTheFunctionBeforeWhatItRefersTo) {
+  for (const Duration after : {1us, 60us, 500us}) {
+    for (const bool by_crash : {true, false}) {
+      std::vector<std::string> destroyed;
+      struct Says {
+        std::vector<std::string>* list;
+        std::string what;
+        Says(std::vector<std::string>* its_list, std::string its_what)
+            : list(its_list), what(std::move(its_what)) {}
+        Says(Says&& other) noexcept
+            : list(std::exchange(other.list, nullptr)),
+              what(std::move(other.what)) {}
+        ~Says() {
+          if (list != nullptr) list->push_back(what);
+        }
+      };
+      {
+        Simulation sim({.seed = 3});
+        SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+        host.Run([&]() -> Task<void> {
+          const Says local(&destroyed, "local");
+          co_await ToThread([captured = Says(&destroyed, "captured")] {
+            ADD_FAILURE() << "it ran";
+          });
+        });
+        if (by_crash) sim.After(after, [&] { host.Crash(); });
+        // Else the simulation ends, which crashes it.
+        EXPECT_TRUE(sim.RunFor(after + 1us).ok());
+      }
+      EXPECT_EQ(destroyed, (std::vector<std::string>{"captured", "local"}))
+          << after.count();
+    }
+  }
+}
+
+// A stopped process runs on none of its threads, whether they had taken
+// something up or not, and goes on with it afterwards.
+TEST(ToThreadSimTest, APausedHostRunsNoThreads) {
+  for (const Duration after : {Duration(1us), Duration(60us), Duration(1min)}) {
+    Simulation sim({.seed = 3});
+    bool ran = false;
+    SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+    host.Run([&]() -> Task<void> {
+      co_await ToThread([&, portal = Portal::Current()] {
+        EXPECT_TRUE(portal.Call([&] { ran = true; }).ok());
+      });
+    });
+    sim.After(after, [&] { host.Pause(); });
+    EXPECT_TRUE(sim.RunFor(2h).ok());
+    EXPECT_FALSE(ran);
+    host.Resume();
+    EXPECT_TRUE(sim.RunUntilIdle().ok());
+    EXPECT_TRUE(ran);
+  }
+}
+
+// A process that is killed while it is stopped leaves nothing to its successor.
+TEST(ToThreadSimTest, APausedHostMayCrash) {
+  Simulation sim({.seed = 3});
+  int ran = 0;
+  SimHost& host = sim.AddHost("host", {.longest_job = 1h});
+  host.Run([&]() -> Task<void> { co_await ToThread([&] { ++ran; }); });
+  sim.After(1min, [&] { host.Pause(); });
+  EXPECT_TRUE(sim.RunFor(2h).ok());
+  host.Restart();
+  EXPECT_TRUE(sim.RunUntilIdle(10h).ok());
+  EXPECT_EQ(ran, 1);
+}
+
 // It goes also if it refused to be cancelled before.
 TEST(ToThreadSimTest, ACrashTakesThreadsWhoseAwaitIsCancelled) {
   Simulation sim({.seed = 3});

@@ -104,32 +104,42 @@ void SimHostServices::Lookup(std::string name, std::string service,
       });
 }
 
-// A job is begun, and then run as a whole when the time it takes is over. One
-// whose program has ended meanwhile went with it.
+// A job is begun, and then run as a whole when the time it takes is over; later
+// where the machine is paused then. One whose program has ended meanwhile went
+// with it.
 absl::Status SimHostServices::StartJob(std::shared_ptr<HostJob> job) {
   if (machine_ == nullptr) return absl::OkStatus();
-  World& world = machine_->world();
-  SimRandom& random = machine_->threads();
-  const auto run = [weak = weak_from_this()](HostJob& job) {
-    const std::shared_ptr<SimHostServices> self = weak.lock();
-    if (self == nullptr || self->machine_ == nullptr) return;
-    const World::Turn turn(self->machine_->world());
-    const Loop::Elsewhere elsewhere;
-    job.Run();
-  };
-  world.events().Add(
-      world.now() + random.Upto(kMostThreadStart),
-      [run, job = std::move(job), weak = weak_from_this()]() mutable {
-        const std::shared_ptr<SimHostServices> self = weak.lock();
-        if (self == nullptr || self->machine_ == nullptr || !job->Begin())
-          return;
-        Machine& machine = *self->machine_;
-        machine.world().events().Add(
-            machine.world().now() +
-                machine.threads().Upto(machine.options().longest_job),
-            [run, job = std::move(job)] { run(*job); });
-      });
+  After(machine_->threads().Upto(kMostThreadStart),
+        [this, job = std::move(job)]() mutable {
+          if (!job->Begin()) return;
+          After(machine_->threads().Upto(machine_->options().longest_job),
+                [this, job = std::move(job)] {
+                  const World::Turn turn(machine_->world());
+                  const Loop::Elsewhere elsewhere;
+                  job->Run();
+                });
+        });
   return absl::OkStatus();
+}
+
+void SimHostServices::After(Duration delay, absl::AnyInvocable<void()> action) {
+  World& world = machine_->world();
+  world.events().Add(
+      world.now() + delay,
+      [weak = weak_from_this(), action = std::move(action)]() mutable {
+        const std::shared_ptr<SimHostServices> self = weak.lock();
+        if (self == nullptr || self->machine_ == nullptr) return;
+        if (self->machine_->paused) {
+          self->paused_.push_back(std::move(action));
+        } else {
+          action();
+        }
+      });
+}
+
+void SimHostServices::Resume() {
+  for (absl::AnyInvocable<void()>& action : std::exchange(paused_, {}))
+    After({}, std::move(action));
 }
 
 absl::Status SimHostServices::Listen(SignalListener& listener,

@@ -9,7 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "braid/backend/host.h"
+#include "braid/core/time.h"
 
 namespace braid::detail {
 
@@ -35,6 +38,8 @@ class SimHostServices final
 
   // Tells those who listen. False: nobody does.
   bool Deliver(int signal);
+  // It was paused, and is no longer: what its threads were to do is done now.
+  void Resume();
   // The program has ended.
   void Detach() { machine_ = nullptr; }
 
@@ -44,8 +49,13 @@ class SimHostServices final
     uint64_t signals;
   };
 
+  // On a thread of the program: not while the machine is paused, nor once the
+  // program has ended.
+  void After(Duration delay, absl::AnyInvocable<void()> action);
+
   Machine* machine_;
   std::vector<Listening> listening_;
+  std::vector<absl::AnyInvocable<void()>> paused_;
 };
 
 }  // namespace braid::detail

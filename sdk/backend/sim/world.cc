@@ -183,6 +183,7 @@ void Machine::Pause(bool pause) {
     if (paused == pause) return;
     paused = pause;
     Trace(pause ? "pauses" : "resumes");
+    if (!pause && process_ != nullptr) process_->services()->Resume();
   });
 }
 
