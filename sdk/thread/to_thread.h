@@ -26,8 +26,9 @@
 //       co_await ToThread([](std::stop_token stop) {
 //         while (!stop.stop_requested()) ...
 //       });
-//     Callbacks of the token (std::stop_callback) run on the loop's thread,
-//     inside the cancel, and may not throw.
+//     A std::stop_callback of the token runs on the loop's thread, inside the
+//     cancel, or, where it is made after that, on the function's own; it may
+//     not throw.
 //   - while it runs, with abandon_on_cancel: stopped at once, and the thread
 //     goes on alone. It keeps its token until the function has returned; its
 //     result is destroyed there. So all that the function uses it has to own,
