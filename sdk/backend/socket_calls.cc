@@ -46,7 +46,8 @@ size_t RunLength(const PosixDescriptor& descriptor,
 
 // Errors by which the kernel may mean that it can't make datagrams of a message
 // (segments longer than the path takes, a route without checksums, no memory
-// for all at once), while each by itself may go.
+// for all at once), while each by itself may go. That depends on the peer, and
+// trying costs a hundredth of what sending each does, so nothing is remembered.
 bool RefusesRun(int error) {
   switch (error) {
     case EINVAL:
