@@ -218,7 +218,7 @@ TEST(EchoShardTest, AnswersQueuedRunsBeforeItStops) {
         co_await OrReturn(UdpSocket::Bind("127.0.0.1:0", options));
     UdpSocket client =
         co_await OrReturn(UdpSocket::Connect(socket.local_address(), options));
-    constexpr size_t kQueued = 30 * 64;
+    constexpr size_t kQueued = size_t{30} * 64;
     char x = 'x';
     std::vector<Datagram> out(kQueued);
     for (Datagram& datagram : out) datagram.data = std::span(&x, 1);
