@@ -81,8 +81,12 @@ struct SocketInfo {
   int receive_buffer = 0;
   int send_buffer = 0;
   // Datagrams that arrived and were thrown away, mostly because the receive
-  // buffer was full. Since the socket was made.
+  // buffer was full. Since the socket was made. A run that arrived as one
+  // counts as one.
   uint64_t kernel_drops = 0;
+  // Runs of datagrams go to the kernel, and come from it, as one: it was asked
+  // for, and the kernel has it.
+  bool offload = false;
 };
 
 // An open socket, as a backend keeps it. Owned by its IoHandle and, until their
@@ -224,6 +228,10 @@ class Backend : public Driver {
   // Takes over a descriptor of the operating system, or, for kPollable, borrows
   // it. On error it stays with the caller.
   virtual absl::StatusOr<IoHandle> Adopt(int fd, IoKind kind) = 0;
+  // From here on, runs of datagrams may go to the system and come from it as
+  // one. It is for speed alone, and a backend without it leaves it be: what
+  // operations give is the same.
+  virtual void Offload(Descriptor&) {}
   // The number of the operating system; -1 where there is none.
   virtual int NativeHandle(const Descriptor& descriptor) const = 0;
   virtual SocketInfo Inspect(const Descriptor& descriptor) const = 0;

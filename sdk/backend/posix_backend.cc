@@ -77,8 +77,18 @@ absl::StatusOr<IoHandle> PosixBackend::Adopt(int fd, IoKind kind) {
     descriptor.peer = PeerAddressOf(fd);
     descriptor.wants_destination =
         kind == IoKind::kUdp && WantsDestination(fd, descriptor.local);
+    if (kind == IoKind::kUdp && GivesRuns(fd))
+      descriptor.merged = std::make_unique<MergedDatagrams>();
   }
   return handle;
+}
+
+void PosixBackend::Offload(Descriptor& offloaded) {
+  auto& descriptor = static_cast<PosixDescriptor&>(offloaded);
+  const int fd = descriptor.fd.get();
+  descriptor.takes_runs = TakesRuns(fd);
+  if (descriptor.merged == nullptr && AskForRuns(fd))
+    descriptor.merged = std::make_unique<MergedDatagrams>();
 }
 
 int PosixBackend::NativeHandle(const Descriptor& descriptor) const {
@@ -88,7 +98,10 @@ int PosixBackend::NativeHandle(const Descriptor& descriptor) const {
 }
 
 SocketInfo PosixBackend::Inspect(const Descriptor& descriptor) const {
-  return InspectSocket(NativeHandle(descriptor));
+  const auto& inspected = static_cast<const PosixDescriptor&>(descriptor);
+  SocketInfo info = InspectSocket(NativeHandle(descriptor));
+  info.offload = inspected.takes_runs && inspected.merged != nullptr;
+  return info;
 }
 
 }  // namespace braid::detail

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/backend.h"
+#include "braid/backend/merged_datagrams.h"
 #include "braid/backend/posix_socket.h"
 
 namespace braid::detail {
@@ -41,6 +42,10 @@ class PosixDescriptor : public Descriptor {
   const bool borrowed;
   // Datagrams say where they were sent to.
   bool wants_destination = false;
+  // A message may carry a run of datagrams out.
+  bool takes_runs = false;
+  // Where one that comes in may be such a run.
+  std::unique_ptr<MergedDatagrams> merged;
 
  protected:
   ~PosixDescriptor() override { CloseFd(); }
@@ -53,6 +58,7 @@ class PosixBackend : public Backend {
 
   absl::StatusOr<IoHandle> Open(const SocketRequest& request) final;
   absl::StatusOr<IoHandle> Adopt(int fd, IoKind kind) final;
+  void Offload(Descriptor& descriptor) final;
   int NativeHandle(const Descriptor& descriptor) const final;
   SocketInfo Inspect(const Descriptor& descriptor) const override;
 

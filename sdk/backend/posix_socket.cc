@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -187,6 +188,12 @@ bool WantsDestination(int fd, const SocketAddress& local) {
                        : GetInt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1;
 }
 
+bool TakesRuns(int fd) { return GetInt(fd, SOL_UDP, UDP_SEGMENT) >= 0; }
+
+bool GivesRuns(int fd) { return GetInt(fd, SOL_UDP, UDP_GRO) == 1; }
+
+bool AskForRuns(int fd) { return SetInt(fd, SOL_UDP, UDP_GRO, 1) == 0; }
+
 SocketAddress DestinationOf(const msghdr& message, const SocketAddress& bound) {
   for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(const_cast<msghdr*>(&message),
@@ -236,6 +243,30 @@ void SetSource(msghdr& message, DestinationControl& control,
     message.msg_controllen = CMSG_SPACE(sizeof info);
     std::memcpy(CMSG_DATA(&header), &info, sizeof info);
   }
+}
+
+void SetSegmentSize(msghdr& message, SendControl& control, uint16_t size) {
+  unsigned char* place = control.bytes + message.msg_controllen;
+  cmsghdr header = {};
+  header.cmsg_level = SOL_UDP;
+  header.cmsg_type = UDP_SEGMENT;
+  header.cmsg_len = CMSG_LEN(sizeof size);
+  std::memcpy(place, &header, sizeof header);
+  std::memcpy(place + CMSG_LEN(0), &size, sizeof size);
+  message.msg_control = &control;
+  message.msg_controllen += CMSG_SPACE(sizeof size);
+}
+
+size_t SegmentSizeOf(const msghdr& message) {
+  for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(const_cast<msghdr*>(&message),
+                            const_cast<cmsghdr*>(header))) {
+    if (header->cmsg_level != SOL_UDP || header->cmsg_type != UDP_GRO) continue;
+    int size = 0;
+    std::memcpy(&size, CMSG_DATA(header), sizeof size);
+    return size > 0 ? static_cast<size_t>(size) : 0;
+  }
+  return 0;
 }
 
 }  // namespace braid::detail

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -54,6 +55,12 @@ SocketAddress PeerAddressOf(int fd);
 // to: it is bound to more than one address.
 bool WantsDestination(int fd, const SocketAddress& local);
 
+// Whether a message may carry a run of datagrams out (UDP_SEGMENT).
+bool TakesRuns(int fd);
+// Whether one that comes in may be such a run (UDP_GRO), and asking for it.
+bool GivesRuns(int fd);
+bool AskForRuns(int fd);
+
 // Room for the ancillary data of one datagram: its destination.
 union DestinationControl {
   cmsghdr header;  // aligns it
@@ -66,6 +73,20 @@ SocketAddress DestinationOf(const msghdr& message, const SocketAddress& bound);
 // Fills `control` so that `message` leaves from `source`.
 void SetSource(msghdr& message, DestinationControl& control,
                const SocketAddress& source);
+
+// Room for that of one message that is sent: its source, and the size of the
+// datagrams in it.
+union SendControl {
+  DestinationControl source;
+  unsigned char
+      bytes[CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+};
+
+// Has `message` leave as datagrams of `size` bytes, the last one of what is
+// left. After SetSource.
+void SetSegmentSize(msghdr& message, SendControl& control, uint16_t size);
+// The size of the datagrams in a received message; 0: it is one.
+size_t SegmentSizeOf(const msghdr& message);
 
 }  // namespace braid::detail
 

@@ -10,9 +10,11 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "braid/backend/io_operation.h"
+#include "braid/backend/posix_backend.h"
 #include "braid/backend/posix_socket.h"
 
 namespace braid::detail {
@@ -24,21 +26,28 @@ class BatchScratch {
   static constexpr size_t kMaxBatch = 64;
 
   // `drained`: there was less than there was room for.
-  bool Receive(int fd, bool wants_destination, const Descriptor& descriptor,
-               ReceiveBatchOperation& operation, bool& drained);
-  bool Send(int fd, bool wants_destination, const Descriptor& descriptor,
-            SendBatchOperation& operation);
+  bool Receive(PosixDescriptor& descriptor, ReceiveBatchOperation& operation,
+               bool& drained);
+  // Where the kernel takes runs of datagrams, each goes as one message; one
+  // that it refuses goes datagram by datagram.
+  bool Send(const PosixDescriptor& descriptor, SendBatchOperation& operation);
 
  private:
+  static bool ReceiveMerged(PosixDescriptor& descriptor,
+                            ReceiveBatchOperation& operation, bool& drained);
+  // A message for each run of `batch`, none in the first `single`; how many.
+  size_t Prepare(const PosixDescriptor& descriptor,
+                 std::span<const Datagram> batch, size_t single);
+
   std::array<mmsghdr, kMaxBatch> messages_;
   std::array<iovec, kMaxBatch> parts_;
-  std::array<DestinationControl, kMaxBatch> controls_;
+  std::array<SendControl, kMaxBatch> controls_;
+  std::array<uint8_t, kMaxBatch> runs_;  // datagrams in each message
 };
 
-bool CallReceiveFrom(int fd, bool wants_destination,
-                     const Descriptor& descriptor,
+bool CallReceiveFrom(PosixDescriptor& descriptor,
                      ReceiveFromOperation& operation);
-bool CallSendTo(int fd, bool wants_destination, SendToOperation& operation);
+bool CallSendTo(const PosixDescriptor& descriptor, SendToOperation& operation);
 
 // The bytes that came, 0 at the end of the stream, or a negative errno.
 ssize_t CallReceive(int fd, std::span<std::byte> buffer);

@@ -36,7 +36,7 @@ class UdpCase : public CancellationCase {
  public:
   Task<absl::Status> Open() override {
     sender_ = co_await OrReturn(UdpSocket::Bind(kLoopback));
-    receiver_ = co_await OrReturn(UdpSocket::Bind(kLoopback));
+    receiver_ = co_await OrReturn(UdpSocket::Bind(kLoopback, options_));
     co_return absl::OkStatus();
   }
   Task<absl::Status> Release() override {
@@ -50,11 +50,19 @@ class UdpCase : public CancellationCase {
     ++completed;
   }
 
+  UdpOptions options_;
   std::optional<UdpSocket> sender_;
   std::optional<UdpSocket> receiver_;
 };
 
-class UdpReceive final : public UdpCase {
+// The same with offload.
+template <typename Case>
+class Offloaded final : public Case {
+ public:
+  Offloaded() { this->options_.offload = true; }
+};
+
+class UdpReceive : public UdpCase {
  public:
   Task<absl::Status> Wait() override {
     Got(co_await OrReturn(receiver_->Receive(buffer_)));
@@ -65,7 +73,7 @@ class UdpReceive final : public UdpCase {
   DatagramBuffer buffer_;
 };
 
-class UdpReceiveBatch final : public UdpCase {
+class UdpReceiveBatch : public UdpCase {
  public:
   Task<absl::Status> Wait() override {
     DatagramBatch batch = co_await OrReturn(receiver_->ReceiveBatch());
@@ -163,6 +171,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         CancellationParam{"UdpReceive", MakeCase<UdpReceive>},
         CancellationParam{"UdpReceiveBatch", MakeCase<UdpReceiveBatch>},
+        CancellationParam{"UdpReceiveOffloaded",
+                          MakeCase<Offloaded<UdpReceive>>},
+        CancellationParam{"UdpReceiveBatchOffloaded",
+                          MakeCase<Offloaded<UdpReceiveBatch>>},
         CancellationParam{"TcpReceive", MakeCase<TcpReceive>},
         CancellationParam{"TcpReceiveChunk", MakeCase<TcpReceiveChunk>},
         CancellationParam{"TcpAccept", MakeCase<TcpAccept>}),

@@ -10,6 +10,8 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,6 +63,13 @@ class Client {
   }
   void Ask() {
     EXPECT_EQ(::send(fd_, request_.data(), request_.size(), 0), 64);
+  }
+  // kBurst requests in one message (UDP_SEGMENT).
+  void AskInARun() {
+    const int size = static_cast<int>(request_.size());
+    EXPECT_EQ(::setsockopt(fd_, SOL_UDP, UDP_SEGMENT, &size, sizeof size), 0);
+    const std::array<char, kBurst * 64> run = {};
+    EXPECT_EQ(::send(fd_, run.data(), run.size(), 0), run.size());
   }
   void Hear() {
     EXPECT_EQ(::recv(fd_, request_.data(), request_.size(), 0), 64);

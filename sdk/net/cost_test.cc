@@ -171,6 +171,37 @@ TEST(Cost, UdpEchoInBatches) {
   });
 }
 
+// With offload, a burst comes in one message and leaves in one.
+TEST(Cost, UdpEchoOfRuns) {
+  RunOnBackend("asio", []() -> Task<absl::Status> {
+    UdpSocket server =
+        co_await OrReturn(UdpSocket::Bind("127.0.0.1:0", {.offload = true}));
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("server", [&]() -> Task<absl::Status> {
+            for (;;) {
+              DatagramBatch batch = co_await OrReturn(server.ReceiveBatch());
+              EXPECT_EQ(batch.size(), kBurst);
+              EXPECT_EQ(co_await OrReturn(server.SendBatch(batch.datagrams())),
+                        kBurst);
+              Answered(kBurst);
+            }
+          });
+          Client client(SOCK_DGRAM, server.local_address());
+          co_await CountRounds(
+              kBurst,
+              [&](size_t i) {
+                if (i == 0) client.AskInARun();
+              },
+              [&](size_t) { client.Hear(); });
+          EXPECT_EQ(calls[kRecvmmsg], kRounds);
+          EXPECT_EQ(calls[kSendmmsg], kRounds);
+          group.Cancel();
+          co_return co_await group.Join();
+        });
+  });
+}
+
 TEST(Cost, TcpEchoOnManyConnections) {
   RunOnBackend("asio", []() -> Task<absl::Status> {
     TcpListener listener = co_await OrReturn(TcpListener::Bind("127.0.0.1:0"));

@@ -63,6 +63,7 @@ UdpSocket::UdpSocket(IoHandle handle, const UdpOptions& options)
     : handle_(std::move(handle)) {
   handle_.get()->slab = std::make_unique<detail::DatagramSlab>(
       options.batch_size, options.batch_datagram_size, options.max_batches);
+  if (options.offload) handle_.get()->backend().Offload(*handle_.get());
 }
 
 absl::StatusOr<UdpSocket> UdpSocket::Bind(const SocketAddress& address,

@@ -60,6 +60,21 @@ struct UdpOptions {
   size_t batch_size = 64;
   size_t batch_datagram_size = 2048;
   size_t max_batches = 4;
+  // Segmentation offload (UDP_SEGMENT and UDP_GRO, udp(7)): the kernel takes,
+  // and gives, a run of datagrams as one, which costs it little more than a
+  // single one does. Operations and what they give stay the same:
+  //   - SendBatch makes one of up to 64 datagrams in a row that are for one
+  //     peer, from one address, and of one size (the last may be shorter). What
+  //     the kernel refuses to take as one, such as datagrams longer than the
+  //     path's MTU, goes one by one.
+  //   - What the kernel has made one of, ReceiveBatch and Receive take apart.
+  //     What isn't asked for yet waits in the socket, up to 1 MiB of it.
+  //   - A run that is dropped on its way, or for want of room, is lost whole;
+  //     Info().kernel_drops counts it as one.
+  // On by request, as where runs are rare it only costs that memory and a copy
+  // of what is received. Where the kernel or the backend has none, as in
+  // simulations, nothing changes; Info().offload tells.
+  bool offload = false;
 };
 
 // A place on the heap for one datagram of any size. Only what is used becomes

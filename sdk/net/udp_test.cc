@@ -20,6 +20,38 @@ using namespace std::chrono_literals;
 
 constexpr char kLoopback[] = "127.0.0.1:0";
 
+// What a socket does is the same with offload and without.
+bool offload = false;
+
+template <typename Body>
+void EachWay(Body body) {
+  for (const bool with : {false, true}) {
+    SCOPED_TRACE(with ? "with offload" : "without offload");
+    offload = with;
+    RunOnEveryBackend(body);
+  }
+}
+
+template <typename Body>
+void EachWayOnRealBackends(const char* why, Body body) {
+  for (const bool with : {false, true}) {
+    SCOPED_TRACE(with ? "with offload" : "without offload");
+    offload = with;
+    RunOnRealBackends(why, body);
+  }
+}
+
+template <typename Address>
+absl::StatusOr<UdpSocket> Bind(const Address& address,
+                               UdpOptions options = {}) {
+  options.offload = offload;
+  return UdpSocket::Bind(address, options);
+}
+
+absl::StatusOr<UdpSocket> Connect(const SocketAddress& peer) {
+  return UdpSocket::Connect(peer, {.offload = offload});
+}
+
 // Two sockets that know each other.
 struct Pair {
   UdpSocket a;
@@ -29,8 +61,8 @@ struct Pair {
 };
 
 absl::StatusOr<Pair> MakePair(const UdpOptions& options = {}) {
-  absl::StatusOr<UdpSocket> a = UdpSocket::Bind(kLoopback, options);
-  absl::StatusOr<UdpSocket> b = UdpSocket::Bind(kLoopback, options);
+  absl::StatusOr<UdpSocket> a = Bind(kLoopback, options);
+  absl::StatusOr<UdpSocket> b = Bind(kLoopback, options);
   if (!a.ok()) return a.status();
   if (!b.ok()) return b.status();
   return Pair{*std::move(a), *std::move(b)};
@@ -43,8 +75,8 @@ Task<absl::StatusOr<std::string>> ReceiveText(UdpSocket* socket) {
 }
 
 TEST(UdpSocket, SaysWhereItIsBound) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket socket = co_await OrReturn(Bind(kLoopback));
     EXPECT_EQ(socket.local_address().HostString(), "127.0.0.1");
     EXPECT_NE(socket.local_address().port(), 0);
     EXPECT_TRUE(socket.peer_address().empty());
@@ -53,7 +85,7 @@ TEST(UdpSocket, SaysWhereItIsBound) {
 }
 
 TEST(UdpSocket, DeliversDatagramsWithTheirAddresses) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     co_await OrReturn(pair.a.SendTo("one", pair.to_b()));
     co_await OrReturn(pair.a.SendTo("three", pair.to_b()));
@@ -72,7 +104,7 @@ TEST(UdpSocket, DeliversDatagramsWithTheirAddresses) {
 
 // One of the two backends of AnyIO drops them.
 TEST(UdpSocket, AnEmptyDatagramIsADatagram) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     co_await OrReturn(pair.a.SendTo("", pair.to_b()));
     co_await OrReturn(pair.a.SendTo("x", pair.to_b()));
@@ -87,7 +119,7 @@ TEST(UdpSocket, AnEmptyDatagramIsADatagram) {
 }
 
 TEST(UdpSocket, SaysThatADatagramIsTruncated) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     co_await OrReturn(pair.a.SendTo("0123456789", pair.to_b()));
     co_await OrReturn(pair.a.SendTo("next", pair.to_b()));
@@ -102,7 +134,7 @@ TEST(UdpSocket, SaysThatADatagramIsTruncated) {
 }
 
 TEST(UdpSocket, DeliversAWholeBurst) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     for (int i = 0; i < 150; ++i)
       co_await OrReturn(pair.a.SendTo(std::to_string(i), pair.to_b()));
@@ -113,7 +145,7 @@ TEST(UdpSocket, DeliversAWholeBurst) {
 }
 
 TEST(UdpSocket, SaysThatADatagramIsTooLong) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     const std::string tooLong(70'000, 'x');
     const absl::Status status = co_await pair.a.SendTo(tooLong, pair.to_b());
@@ -131,9 +163,9 @@ TEST(UdpSocket, SaysThatADatagramIsTooLong) {
 }
 
 TEST(UdpSocket, AConnectedSocketIsToldThatItsPeerIsGone) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
-    UdpSocket client = co_await OrReturn(UdpSocket::Connect(pair.to_b()));
+    UdpSocket client = co_await OrReturn(Connect(pair.to_b()));
     EXPECT_EQ(client.peer_address(), pair.to_b());
     const SocketAddress to_b = pair.to_b();
     co_await pair.b.Close();
@@ -148,7 +180,7 @@ TEST(UdpSocket, AConnectedSocketIsToldThatItsPeerIsGone) {
               std::string::npos)
         << answer.status();
     // It passes: the socket is still good.
-    UdpSocket again = co_await OrReturn(UdpSocket::Bind(to_b));
+    UdpSocket again = co_await OrReturn(Bind(to_b));
     co_await OrReturn(client.Send("and now?"));
     EXPECT_EQ(co_await OrReturn(ReceiveText(&again)), "and now?");
     co_return absl::OkStatus();
@@ -156,9 +188,9 @@ TEST(UdpSocket, AConnectedSocketIsToldThatItsPeerIsGone) {
 }
 
 TEST(UdpSocket, AConnectedSocketHearsItsPeerOnly) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
-    UdpSocket client = co_await OrReturn(UdpSocket::Connect(pair.to_b()));
+    UdpSocket client = co_await OrReturn(Connect(pair.to_b()));
     co_await OrReturn(pair.a.SendTo("not for you", client.local_address()));
     co_await OrReturn(client.Send("hello"));
     DatagramBuffer buffer;
@@ -174,13 +206,13 @@ TEST(UdpSocket, AConnectedSocketHearsItsPeerOnly) {
 
 // A reply from another address would be thrown away by a connected peer.
 TEST(UdpSocket, RepliesFromTheAddressThatWasWrittenTo) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     for (const SocketAddress& any :
          {SocketAddress::AnyV4(0), SocketAddress::Any(0)}) {
-      UdpSocket server = co_await OrReturn(UdpSocket::Bind(any));
+      UdpSocket server = co_await OrReturn(Bind(any));
       const SocketAddress second = co_await OrReturn(SocketAddress::Parse(
           "127.0.0.2:" + std::to_string(server.local_address().port())));
-      UdpSocket client = co_await OrReturn(UdpSocket::Bind(kLoopback));
+      UdpSocket client = co_await OrReturn(Bind(kLoopback));
       co_await OrReturn(client.SendTo("ping", second));
       DatagramBuffer buffer;
       Datagram ping = co_await OrReturn(server.Receive(buffer));
@@ -205,10 +237,9 @@ TEST(UdpSocket, RepliesFromTheAddressThatWasWrittenTo) {
 }
 
 TEST(UdpSocket, SpeaksIPv6) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket server =
-        co_await OrReturn(UdpSocket::Bind("[::]:0", {.v6_only = true}));
-    UdpSocket client = co_await OrReturn(UdpSocket::Bind("[::1]:0"));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket server = co_await OrReturn(Bind("[::]:0", {.v6_only = true}));
+    UdpSocket client = co_await OrReturn(Bind("[::1]:0"));
     const SocketAddress to_server =
         SocketAddress::LoopbackV6(server.local_address().port());
     co_await OrReturn(client.SendTo("six", to_server));
@@ -225,9 +256,9 @@ TEST(UdpSocket, SpeaksIPv6) {
 }
 
 TEST(UdpSocket, SaysWhichPortIsTaken) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket first = co_await OrReturn(UdpSocket::Bind(kLoopback));
-    const absl::Status status = UdpSocket::Bind(first.local_address()).status();
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket first = co_await OrReturn(Bind(kLoopback));
+    const absl::Status status = Bind(first.local_address()).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
     EXPECT_NE(status.message().find(first.local_address().ToString()),
               std::string::npos)
@@ -237,38 +268,37 @@ TEST(UdpSocket, SaysWhichPortIsTaken) {
 }
 
 TEST(UdpSocket, SharesAPortOnRequest) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket first =
-        co_await OrReturn(UdpSocket::Bind(kLoopback, {.reuse_port = true}));
-    UdpSocket second = co_await OrReturn(
-        UdpSocket::Bind(first.local_address(), {.reuse_port = true}));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket first = co_await OrReturn(Bind(kLoopback, {.reuse_port = true}));
+    UdpSocket second =
+        co_await OrReturn(Bind(first.local_address(), {.reuse_port = true}));
     EXPECT_EQ(first.local_address(), second.local_address());
     co_return absl::OkStatus();
   });
 }
 
 TEST(UdpSocket, RefusesBadOptionsAndAddresses) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    EXPECT_EQ(UdpSocket::Bind("localhost:7").status().code(),
+  EachWay([]() -> Task<absl::Status> {
+    EXPECT_EQ(Bind("localhost:7").status().code(),
               absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(SocketAddress()).status().code(),
+    EXPECT_EQ(Bind(SocketAddress()).status().code(),
               absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 65}).status().code(),
+    EXPECT_EQ(Bind(kLoopback, {.batch_size = 65}).status().code(),
               absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.batch_size = 0}).status().code(),
+    EXPECT_EQ(Bind(kLoopback, {.batch_size = 0}).status().code(),
               absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(UdpSocket::Bind(kLoopback, {.max_batches = 0}).status().code(),
+    EXPECT_EQ(Bind(kLoopback, {.max_batches = 0}).status().code(),
               absl::StatusCode::kInvalidArgument);
     // 192.0.2.0/24 is nobody's (RFC 5737).
-    EXPECT_FALSE(UdpSocket::Bind("192.0.2.1:0").ok());
+    EXPECT_FALSE(Bind("192.0.2.1:0").ok());
     co_return absl::OkStatus();
   });
 }
 
 TEST(UdpSocket, GivesTheBuffersItWasAskedFor) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(
-        kLoopback, {.receive_buffer = 100'000, .send_buffer = 50'000}));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket socket = co_await OrReturn(
+        Bind(kLoopback, {.receive_buffer = 100'000, .send_buffer = 50'000}));
     EXPECT_GE(socket.Info().receive_buffer, 100'000);
     EXPECT_GE(socket.Info().send_buffer, 50'000);
     co_return absl::OkStatus();
@@ -276,10 +306,10 @@ TEST(UdpSocket, GivesTheBuffersItWasAskedFor) {
 }
 
 TEST(UdpSocket, CountsWhatTheKernelDrops) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     UdpSocket small =
-        co_await OrReturn(UdpSocket::Bind(kLoopback, {.receive_buffer = 4096}));
-    UdpSocket sender = co_await OrReturn(UdpSocket::Bind(kLoopback));
+        co_await OrReturn(Bind(kLoopback, {.receive_buffer = 4096}));
+    UdpSocket sender = co_await OrReturn(Bind(kLoopback));
     EXPECT_EQ(small.Info().kernel_drops, 0u);
     constexpr uint64_t kSent = 1000;
     for (uint64_t i = 0; i < kSent; ++i)
@@ -301,7 +331,7 @@ TEST(UdpSocket, CountsWhatTheKernelDrops) {
 // Batches.
 
 TEST(UdpSocket, ReceivesAndSendsInBatches) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     std::vector<std::string> texts;
     std::vector<Datagram> out;
@@ -336,7 +366,7 @@ TEST(UdpSocket, ReceivesAndSendsInBatches) {
 }
 
 TEST(UdpSocket, BatchesSayWhatIsTruncated) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(
         MakePair({.batch_size = 8, .batch_datagram_size = 4}));
     co_await OrReturn(pair.a.SendTo("0123456789", pair.to_b()));
@@ -352,7 +382,7 @@ TEST(UdpSocket, BatchesSayWhatIsTruncated) {
 }
 
 TEST(UdpSocket, ABatchIsAsLargeAsItIsAskedToBe) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair({.batch_size = 2}));
     for (int i = 0; i < 5; ++i)
       co_await OrReturn(pair.a.SendTo("x", pair.to_b()));
@@ -365,7 +395,7 @@ TEST(UdpSocket, ABatchIsAsLargeAsItIsAskedToBe) {
 }
 
 TEST(UdpSocket, AnErrorInABatchIsAboutItsFirstDatagram) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     std::string tooLong(70'000, 'x');
     std::vector<Datagram> out(3);
@@ -383,7 +413,7 @@ TEST(UdpSocket, AnErrorInABatchIsAboutItsFirstDatagram) {
 }
 
 TEST(UdpSocket, LentBatchesAreBackPressure) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair =
         co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 2}));
     for (int i = 0; i < 3; ++i)
@@ -412,7 +442,7 @@ TEST(UdpSocket, LentBatchesAreBackPressure) {
 }
 
 TEST(UdpSocket, AReceiverThatWaitsForABatchToComeBackCanBeCancelledAndClosed) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair =
         co_await OrReturn(MakePair({.batch_size = 1, .max_batches = 1}));
     for (int i = 0; i < 2; ++i)
@@ -438,7 +468,7 @@ TEST(UdpSocket, AReceiverThatWaitsForABatchToComeBackCanBeCancelledAndClosed) {
 }
 
 TEST(UdpSocket, ABatchMayOutliveItsSocket) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     std::optional<DatagramBatch> batch;
     {
       Pair pair = co_await OrReturn(MakePair());
@@ -453,7 +483,7 @@ TEST(UdpSocket, ABatchMayOutliveItsSocket) {
 // One at a time, and the end.
 
 TEST(UdpSocket, OneTaskReceivesAtATime) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     co_return co_await WithTaskGroup(
         [&](TaskGroup& group) -> Task<absl::Status> {
@@ -474,8 +504,8 @@ TEST(UdpSocket, OneTaskReceivesAtATime) {
 }
 
 TEST(UdpSocket, CloseWakesWhoWaits) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket socket = co_await OrReturn(Bind(kLoopback));
     const SocketAddress address = socket.local_address();
     co_return co_await WithTaskGroup(
         [&](TaskGroup& group) -> Task<absl::Status> {
@@ -484,7 +514,7 @@ TEST(UdpSocket, CloseWakesWhoWaits) {
           });
           co_await UntilWaiting("receiver");
           co_await socket.Close();
-          EXPECT_TRUE(UdpSocket::Bind(address).ok());  // the address is free
+          EXPECT_TRUE(Bind(address).ok());  // the address is free
           co_await socket.Close();
           EXPECT_TRUE(IsClosed((co_await ReceiveText(&socket)).status()));
           EXPECT_TRUE(IsClosed(co_await socket.SendTo("x", address)));
@@ -495,9 +525,8 @@ TEST(UdpSocket, CloseWakesWhoWaits) {
 }
 
 TEST(UdpSocket, ASocketThatGoesWakesWhoWaits) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    std::optional<UdpSocket> socket =
-        co_await OrReturn(UdpSocket::Bind(kLoopback));
+  EachWay([]() -> Task<absl::Status> {
+    std::optional<UdpSocket> socket = co_await OrReturn(Bind(kLoopback));
     co_return co_await WithTaskGroup(
         [&](TaskGroup& group) -> Task<absl::Status> {
           group.Start("receiver", [&]() -> Task<void> {
@@ -511,23 +540,24 @@ TEST(UdpSocket, ASocketThatGoesWakesWhoWaits) {
 }
 
 TEST(UdpSocket, ACancelledCloseStillReleases) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
-    UdpSocket socket = co_await OrReturn(UdpSocket::Bind(kLoopback));
+  EachWay([]() -> Task<absl::Status> {
+    UdpSocket socket = co_await OrReturn(Bind(kLoopback));
     CancelScope scope;
     scope.Cancel();
     EXPECT_FALSE(
         co_await scope.Run([&]() -> Task<void> { co_await socket.Close(); }));
-    EXPECT_TRUE(UdpSocket::Bind(socket.local_address()).ok());
+    EXPECT_TRUE(Bind(socket.local_address()).ok());
     co_return absl::OkStatus();
   });
 }
 
 TEST(UdpSocket, TakesOverASocketOfTheSystem) {
-  RunOnRealBackends("sockets of the system", []() -> Task<absl::Status> {
+  EachWayOnRealBackends("sockets of the system", []() -> Task<absl::Status> {
     const int fd = ::socket(AF_INET, SOCK_DGRAM, 0);
     const SocketAddress loopback = SocketAddress::LoopbackV4(0);
     EXPECT_EQ(::bind(fd, loopback.raw(), loopback.size()), 0);
-    UdpSocket socket = co_await OrReturn(UdpSocket::FromFd(fd));
+    UdpSocket socket =
+        co_await OrReturn(UdpSocket::FromFd(fd, {.offload = offload}));
     EXPECT_EQ(socket.native_handle(), fd);
     co_await OrReturn(socket.SendTo("to myself", socket.local_address()));
     EXPECT_EQ(co_await OrReturn(ReceiveText(&socket)), "to myself");
@@ -544,7 +574,7 @@ TEST(UdpSocket, TakesOverASocketOfTheSystem) {
 // Cancellation.
 
 TEST(UdpSocket, ACancelledReceiveTakesNothing) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     DatagramBuffer buffer;
 
@@ -585,9 +615,9 @@ TEST(UdpSocket, ACancelledReceiveTakesNothing) {
 // to run cancels the other, whose datagram has been received then, and is
 // delivered.
 TEST(UdpSocket, ACancelAtCompletionDeliversTheDatagram) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
-    UdpSocket sender = co_await OrReturn(UdpSocket::Bind(kLoopback));
+    UdpSocket sender = co_await OrReturn(Bind(kLoopback));
     CancelScope scope;
     int delivered = 0;
     co_return co_await WithTaskGroup(
@@ -618,7 +648,7 @@ TEST(UdpSocket, ACancelAtCompletionDeliversTheDatagram) {
 }
 
 TEST(UdpSocket, WorksInCleanUp) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair());
     CancelScope scope;
     scope.Cancel();
@@ -636,7 +666,7 @@ TEST(UdpSocket, WorksInCleanUp) {
 // A sender that never stops, and a receiver whose patience is short: every
 // datagram is received once, in order, or was dropped by the kernel.
 TEST(UdpSocket, AFloodWithCancelsLosesNothingButWhatTheKernelDrops) {
-  RunOnEveryBackend([]() -> Task<absl::Status> {
+  EachWay([]() -> Task<absl::Status> {
     Pair pair = co_await OrReturn(MakePair({.receive_buffer = 16 * 1024}));
     constexpr int kAttempts = 20'000;
     uint64_t sent = 0;

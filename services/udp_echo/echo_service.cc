@@ -107,6 +107,7 @@ absl::StatusOr<UdpSocket> EchoService::Bind(
   options.receive_buffer = static_cast<int>(config_.receive_buffer_bytes());
   options.batch_size = config_.batch();
   options.batch_datagram_size = config_.max_datagram_bytes();
+  options.offload = config_.offload();
   return UdpSocket::Bind(address, options);
 }
 

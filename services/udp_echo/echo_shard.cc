@@ -24,6 +24,10 @@ constexpr Duration kAfterError = 10ms;
 // What the kernel at least charges to the receive buffer for a datagram, on
 // 64-bit Linux (SKB_TRUESIZE of an empty one).
 constexpr size_t kLeastCharge = 512;
+// With offload, that is for a run, of up to 64 datagrams or, on newer kernels,
+// 128; and up to 1 MiB of them waits in the socket (UdpOptions::offload).
+constexpr size_t kLongestRun = 128;
+constexpr size_t kMostInSocket = size_t{1} << 20;
 
 }  // namespace
 
@@ -145,7 +149,11 @@ Task<absl::Status> EchoShard::ReceiveFailed(const absl::Status& error) {
 Task<absl::Status> EchoShard::AnswerQueued(UdpSocket& socket) {
   // What could be in the queue now: by memory, all of its datagrams empty ones
   // at worst.
-  const size_t most = static_cast<size_t>(socket.Info().receive_buffer);
+  const SocketInfo info = socket.Info();
+  const size_t most = static_cast<size_t>(info.receive_buffer) +
+                      (info.offload ? kMostInSocket : 0);
+  const size_t charge =
+      info.offload ? kLeastCharge / kLongestRun : kLeastCharge;
   for (size_t answered = 0; answered <= most;) {
     auto [batch, quiet] =
         co_await AnyOf(socket.ReceiveBatch(), SleepFor(kQuiet));
@@ -154,8 +162,7 @@ Task<absl::Status> EchoShard::AnswerQueued(UdpSocket& socket) {
       co_await OrReturn(ReceiveFailed(batch->status()));
       break;
     }
-    for (const Datagram& datagram : **batch)
-      answered += datagram.size + kLeastCharge;
+    for (const Datagram& datagram : **batch) answered += datagram.size + charge;
     co_await OrReturn(Echo(socket, (*batch)->datagrams()));
   }
   co_return absl::OkStatus();

@@ -41,7 +41,7 @@ struct EchoCounts {
   uint64_t echoed_bytes = 0;
   std::array<uint64_t, kDropReasons> dropped = {};
   // Thrown away by the kernel before the service saw them, mostly for want of
-  // room in the receive buffer.
+  // room in the receive buffer; a run that came as one counts as one.
   uint64_t kernel_dropped = 0;
   // Calls to receive that failed.
   uint64_t receive_errors = 0;

@@ -209,6 +209,41 @@ TEST(EchoShardTest, AnswersWhatIsQueuedBeforeItStops) {
   });
 }
 
+// With offload a run takes as much of the receive buffer as a datagram does
+// without: far more datagrams may be queued.
+TEST(EchoShardTest, AnswersQueuedRunsBeforeItStops) {
+  RunOnAsio([]() -> Task<absl::Status> {
+    const UdpOptions options = {.offload = true};
+    UdpSocket socket =
+        co_await OrReturn(UdpSocket::Bind("127.0.0.1:0", options));
+    UdpSocket client =
+        co_await OrReturn(UdpSocket::Connect(socket.local_address(), options));
+    constexpr size_t kQueued = size_t{30} * 64;
+    char x = 'x';
+    std::vector<Datagram> out(kQueued);
+    for (Datagram& datagram : out) datagram.data = std::span(&x, 1);
+    EXPECT_EQ(co_await OrReturn(client.SendBatch(out)), kQueued);
+    EXPECT_EQ(socket.Info().kernel_drops, 0u);
+    metrics::Registry registry;
+    EchoShard shard(Unlimited(socket.local_address().port()), registry);
+    co_await OrReturn(
+        WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("serve", [&]() -> Task<absl::Status> {
+            co_return co_await shard.Serve(socket);
+          });
+          group.RequestStop();
+          co_return co_await group.Join();
+        }));
+    EXPECT_EQ(shard.counts().echoed, kQueued);
+    for (size_t answers = 0; answers < kQueued;) {
+      const DatagramBatch batch = co_await OrReturn(client.ReceiveBatch());
+      for (const Datagram& answer : batch) EXPECT_EQ(answer.data.text(), "x");
+      answers += batch.size();
+    }
+    co_return absl::OkStatus();
+  });
+}
+
 // A flood goes on while the service stops: it ends all the same, by the size of
 // the receive buffer.
 TEST(EchoShardTest, AFloodDoesNotKeepItFromStopping) {

@@ -48,6 +48,8 @@ BARS = (
     Bar("udp_echo_64", _ASIO, 1.05, times=("raw_epoll_plain",), syscalls="same"),
     Bar("udp_echo_64", _URING, 1.05, times=("raw_uring",), syscalls="same"),
     Bar("udp_echo_64_batch", _ANY, 1.05, times=_RAW_UDP_BATCH, syscalls=None),
+    # A tenth of what the plain loop takes for a datagram: 4.4 us on a 2.6 GHz EPYC.
+    Bar("udp_echo_64_offload", _ANY, 0.44, syscalls=None),
     Bar("tcp_echo_64x64", _ASIO, 1.05, times=("raw_epoll",), syscalls="same"),
     Bar("tcp_echo_64x64", _URING, 1.05, times=("raw_uring",), syscalls="same"),
     Bar("grpc_unary_64", _ANY, 1.05, times=("raw_callback", "raw_cq"), allocations=None, syscalls=None),

@@ -50,6 +50,11 @@
 //     that a user writes first. Operation: one datagram echoed.
 // udp_echo_64_batch: The same load; the server may take and send many datagrams
 //     at once.
+// udp_echo_64_offload: A client that sends runs: on each of kUdpSockets sockets
+//     one message of kUdpRun datagrams of kPayload bytes (UDP_SEGMENT), the
+//     next one when all of them are answered. The server may take and send runs
+//     too (UDP_GRO, UDP_SEGMENT), and answers every datagram with its payload.
+//     Operation: one datagram echoed.
 // tcp_echo_64x64: kTcpConnections connections, on each one request of kPayload
 //     bytes outstanding; the server sends back what it gets. TCP_NODELAY on
 //     both ends. Operation: one request echoed.
@@ -77,6 +82,7 @@ inline constexpr std::chrono::milliseconds kSleepShortest{500};
 inline constexpr int kPayload = 64;
 inline constexpr int kUdpSockets = 8;
 inline constexpr int kUdpWindow = 8;
+inline constexpr int kUdpRun = 64;
 inline constexpr int kTcpConnections = 64;
 inline constexpr int kGrpcInFlight = 64;
 inline constexpr int kMaxDatagram = 2048;  // receive buffer of every UDP server

@@ -258,8 +258,8 @@ Task<absl::Status> UdpEcho(Run& run) {
   co_return absl::OkStatus();
 }
 
-Task<absl::Status> UdpEchoBatch(Run& run) {
-  UdpSocket socket = co_await OrReturn(UdpSocket::Bind(Loopback(run)));
+Task<absl::Status> EchoBatches(Run& run, UdpOptions options) {
+  UdpSocket socket = co_await OrReturn(UdpSocket::Bind(Loopback(run), options));
   run.Listening(socket.local_address().port());
   for (;;) {
     DatagramBatch batch = co_await OrReturn(socket.ReceiveBatch());
@@ -272,6 +272,14 @@ Task<absl::Status> UdpEchoBatch(Run& run) {
       }
     }
   }
+}
+
+Task<absl::Status> UdpEchoBatch(Run& run) {
+  co_return co_await EchoBatches(run, {});
+}
+
+Task<absl::Status> UdpEchoOffload(Run& run) {
+  co_return co_await EchoBatches(run, {.offload = true});
 }
 
 Task<absl::Status> ServeTcp(TcpStream stream, TaskGroup& group, Run& run) {
@@ -312,6 +320,7 @@ constexpr Bench kBenches[] = {{"spawn_join", Body<SpawnJoin>},
                               {"to_thread", Body<CallThread>},
                               {"udp_echo_64", Body<UdpEcho>},
                               {"udp_echo_64_batch", Body<UdpEchoBatch>},
+                              {"udp_echo_64_offload", Body<UdpEchoOffload>},
                               {"tcp_echo_64x64", Body<TcpEcho>}};
 
 }  // namespace

@@ -1,11 +1,15 @@
-// The subjects `raw_epoll_plain`, `raw_epoll_mmsg` (UDP) and `raw_epoll` (TCP):
+// The subjects `raw_epoll_plain`, `raw_epoll_mmsg`, `raw_epoll_offload` (UDP)
+// and `raw_epoll` (TCP):
 // the system calls and nothing else.
+#include <netinet/udp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstring>
 
 #include "tests/bench/benches.h"
 #include "tests/bench/sockets.h"
@@ -104,6 +108,72 @@ void UdpBatch(Run& run) {
   }
 }
 
+// Up to kRuns messages to a call, each of which may be a run of datagrams
+// (UDP_GRO) and is sent back as one (UDP_SEGMENT). Nobody looks at the
+// datagrams in it.
+void UdpOffload(Run& run) {
+  constexpr int kRuns = 16;
+  union Control {
+    cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  };
+  int fd = ListenUdp(run);
+  const int one = 1;
+  if (setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) != 0)
+    Die("setsockopt of UDP_GRO", errno);
+  Poller poller;
+  poller.Add(fd);
+  std::array<epoll_event, 1> events;
+  static std::array<std::array<char, 65536>, kRuns> buffers;
+  static std::array<sockaddr_in, kRuns> peers;
+  static std::array<iovec, kRuns> parts;
+  static std::array<Control, kRuns> controls;
+  static std::array<mmsghdr, kRuns> messages;
+  while (true) {
+    poller.Wait(events);
+    int received = 0;
+    do {
+      for (int i = 0; i < kRuns; ++i) {
+        parts[i] = {buffers[i].data(), buffers[i].size()};
+        msghdr& header = messages[i].msg_hdr;
+        header = {};
+        header.msg_iov = &parts[i];
+        header.msg_iovlen = 1;
+        header.msg_name = &peers[i];
+        header.msg_namelen = sizeof(sockaddr_in);
+        header.msg_control = &controls[i];
+        header.msg_controllen = sizeof(Control);
+      }
+      received = recvmmsg(fd, messages.data(), kRuns, 0, nullptr);
+      for (int i = 0; i < received; ++i) {
+        parts[i].iov_len = messages[i].msg_len;
+        msghdr& header = messages[i].msg_hdr;
+        cmsghdr* control = CMSG_FIRSTHDR(&header);
+        int size = 0;
+        if (control != nullptr && control->cmsg_type == UDP_GRO)
+          std::memcpy(&size, CMSG_DATA(control), sizeof size);
+        if (size == 0) {
+          counted += 1;
+          header.msg_controllen = 0;
+          continue;
+        }
+        counted += (messages[i].msg_len + size - 1) / size;
+        const auto segment = static_cast<uint16_t>(size);
+        control->cmsg_type = UDP_SEGMENT;
+        control->cmsg_len = CMSG_LEN(sizeof segment);
+        std::memcpy(CMSG_DATA(control), &segment, sizeof segment);
+        header.msg_controllen = CMSG_SPACE(sizeof segment);
+      }
+      for (int sent = 0; sent < received;) {
+        int now = sendmmsg(fd, messages.data() + sent, received - sent, 0);
+        if (now <= 0) break;
+        sent += now;
+      }
+      if (run.ops() > 0 && counted >= run.ops()) return run.Done(counted);
+    } while (received == kRuns);
+  }
+}
+
 void TcpEcho(Run& run) {
   int listener = BindLoopback(SOCK_STREAM | SOCK_NONBLOCK, run.port());
   Poller poller;
@@ -135,6 +205,7 @@ void TcpEcho(Run& run) {
 
 constexpr Bench kBenches[] = {{"udp_echo_64", UdpPlain},
                               {"udp_echo_64_batch", UdpBatch},
+                              {"udp_echo_64_offload", UdpOffload},
                               {"tcp_echo_64x64", TcpEcho}};
 
 }  // namespace

@@ -64,6 +64,7 @@ BENCHES = {
         Bench("to_thread", "ns", "wall_ns_per_op", "await a function on a worker thread, wall", cores=2),
         _server("udp_echo_64", "server CPU per datagram, one at a time", "udp_load"),
         _server("udp_echo_64_batch", "server CPU per datagram, many at a time", "udp_load"),
+        _server("udp_echo_64_offload", "server CPU per datagram, in runs of 64", "udp_load"),
         _server("tcp_echo_64x64", "server CPU per request, 64 connections", "tcp_load"),
         _server("grpc_unary_64", "server CPU per call, 64 in flight", "grpc_load", smoke_ops=500),
     )
@@ -86,12 +87,13 @@ class Subject:
 _CORE = ("spawn_join", "call_depth1", "call_depth100", "yield", "channel_rendezvous", "channel_buffered64")
 _TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_task_bytes", "cross_thread_post",
                   "to_thread")
+_UDP = ("udp_echo_64", "udp_echo_64_batch", "udp_echo_64_offload")
 _GRPC = ("grpc_unary_64",)
 
 SUBJECTS = (
-    Subject("braid/asio", "braid", _TASKS + ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64"),
+    Subject("braid/asio", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
             args=("--backend=asio",)),
-    Subject("braid/uring", "braid", _TASKS + ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64"),
+    Subject("braid/uring", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
             args=("--backend=uring",)),
     Subject("braid/asio", "braid_grpc", _GRPC, args=("--backend=asio",)),
     Subject("floor", "floor", _CORE + ("parked_task_bytes",)),
@@ -99,6 +101,7 @@ SUBJECTS = (
     Subject("libuv", "libuv", ("timeout_unfired", "sleep_100k", "udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64")),
     Subject("raw_epoll_plain", "raw_epoll", ("udp_echo_64",)),
     Subject("raw_epoll_mmsg", "raw_epoll", ("udp_echo_64_batch",)),
+    Subject("raw_epoll_offload", "raw_epoll", ("udp_echo_64_offload",)),
     Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64",)),
     Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64")),
     Subject("raw_callback", "grpc_callback", _GRPC),

@@ -1,5 +1,7 @@
 // Load for udp_echo_64 and udp_echo_64_batch: kUdpSockets connected sockets
-// with kUdpWindow datagrams outstanding on each.
+// with kUdpWindow datagrams outstanding on each. And for udp_echo_64_offload:
+// runs of kUdpRun, as one message each way where the server does that too.
+#include <netinet/udp.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -47,10 +49,16 @@ struct Client {
 class Load {
  public:
   explicit Load(const LoadOptions& options)
-      : window_(options, Window::ServerThreads::kOne),
+      : runs_(options.bench == "udp_echo_64_offload"),
+        window_(options, Window::ServerThreads::kOne),
         lost_after_(window_.bursts() ? kBurstLost : kLost) {
-    for (Client& client : clients_)
+    for (Client& client : clients_) {
       client.fd = ConnectLoopback(SOCK_DGRAM | SOCK_NONBLOCK, options.port);
+      if (runs_) {
+        SetUdpOption(client.fd, UDP_SEGMENT, kPayload);
+        SetUdpOption(client.fd, UDP_GRO, 1);
+      }
+    }
   }
 
   void Run() {
@@ -66,14 +74,27 @@ class Load {
   }
 
  private:
+  static void SetUdpOption(int fd, int name, int value) {
+    if (setsockopt(fd, SOL_UDP, name, &value, sizeof value) != 0)
+      Die("setsockopt of UDP", errno);
+  }
+
   void Send(Client& client, int64_t now) {
+    if (runs_ && client.outstanding > 0) return;
+    const int window = runs_ ? kUdpRun : kUdpWindow;
     int wanted = 0;
-    while (client.outstanding + wanted < kUdpWindow &&
+    while (client.outstanding + wanted < window &&
            window_.MaySend(sent_ + wanted))
       ++wanted;
     if (wanted == 0) return;
-    int gone = sendmmsg(client.fd, out_.data(), wanted, 0);
-    if (gone < 0 && errno != EAGAIN) Die("sendmmsg", errno);
+    int gone = 0;
+    if (runs_) {
+      gone =
+          send(client.fd, run_.data(), wanted * kPayload, 0) < 0 ? -1 : wanted;
+    } else {
+      gone = sendmmsg(client.fd, out_.data(), wanted, 0);
+    }
+    if (gone < 0 && errno != EAGAIN) Die("send", errno);
     if (gone <= 0) return;
     if (client.outstanding == 0) client.last_answer = now;
     client.outstanding += gone;
@@ -81,13 +102,8 @@ class Load {
   }
 
   void Receive(Client& client, int64_t now) {
-    int received =
-        recvmmsg(client.fd, in_.data(), kUdpWindow, MSG_DONTWAIT, nullptr);
+    const int received = runs_ ? ReceiveRun(client) : ReceiveBatch(client);
     if (received > 0) {
-      for (int i = 0; i < received; ++i) {
-        if (in_.data()[i].msg_len != kPayload)
-          Die("an answer", "is not as long as what was sent");
-      }
       answered_ += received;
       client.outstanding -= received;
       client.last_answer = now;
@@ -100,6 +116,26 @@ class Load {
     }
   }
 
+  int ReceiveBatch(const Client& client) {
+    const int received =
+        recvmmsg(client.fd, in_.data(), kUdpWindow, MSG_DONTWAIT, nullptr);
+    for (int i = 0; i < received; ++i) CheckAnswer(in_.data()[i].msg_len);
+    return received;
+  }
+
+  // One message, of one datagram or more.
+  int ReceiveRun(const Client& client) {
+    const auto size = recv(client.fd, run_.data(), run_.size(), MSG_DONTWAIT);
+    if (size < 0) return 0;
+    const int count = static_cast<int>(size / kPayload);
+    CheckAnswer(size - (count - 1) * kPayload);
+    return count;
+  }
+
+  static void CheckAnswer(int64_t size) {
+    if (size != kPayload) Die("an answer", "is not as long as what was sent");
+  }
+
   void Sleep() {
     std::array<pollfd, kUdpSockets> wanted;
     std::ranges::transform(clients_, wanted.begin(), [](const Client& client) {
@@ -108,6 +144,8 @@ class Load {
     poll(wanted.data(), wanted.size(), /*milliseconds=*/1000);
   }
 
+  const bool runs_;
+  std::array<char, kUdpRun * kPayload> run_ = {};
   Messages out_{kPayload};
   Messages in_{kMaxDatagram};
   std::array<Client, kUdpSockets> clients_;

@@ -383,6 +383,82 @@ TEST(Udp, ABatchSaysWhatWasCut) {
   });
 }
 
+// Datagrams of every length up to 40 and back, in batches of at most 7; 'x' for
+// each that isn't as it was sent.
+Task<absl::Status> SendTriangle(UdpOptions sender, UdpOptions receiver) {
+  UdpSocket a = co_await OrReturn(UdpSocket::Bind(kLoopback, sender));
+  UdpSocket b = co_await OrReturn(UdpSocket::Bind(kLoopback, receiver));
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < 160; ++i) {
+    const size_t length = i / 2 < 40 ? i / 2 : 80 - i / 2;
+    texts.emplace_back(length, static_cast<char>('a' + i % 26));
+  }
+  std::vector<Datagram> batch(texts.size());
+  for (size_t i = 0; i < batch.size(); ++i) {
+    batch[i].data = texts[i];
+    batch[i].peer = b.local_address();
+  }
+  std::span<const Datagram> rest = batch;
+  while (!rest.empty())
+    rest = rest.subspan(co_await OrReturn(a.SendBatch(rest)));
+  size_t got = 0;
+  std::string wrong;
+  while (got < texts.size()) {
+    const DatagramBatch some = co_await OrReturn(b.ReceiveBatch());
+    EXPECT_LE(some.size(), 7u);
+    for (const Datagram& one : some) {
+      if (one.data.text() != texts[got++] || one.truncated() ||
+          one.peer != a.local_address() || one.local != b.local_address()) {
+        wrong += 'x';
+      }
+    }
+  }
+  Saw(std::to_string(got) + " as sent" + wrong);
+  co_return absl::OkStatus();
+}
+
+TEST(Udp, OffloadChangesNothingThatIsSeen) {
+  Conforms("160 as sent, 160 as sent, 160 as sent, 160 as sent",
+           []() -> Task<absl::Status> {
+             for (const bool sender : {false, true}) {
+               for (const bool receiver : {false, true}) {
+                 co_await OrReturn(SendTriangle({.offload = sender},
+                                                {.receive_buffer = 1 << 18,
+                                                 .batch_size = 7,
+                                                 .offload = receiver}));
+               }
+             }
+             co_return absl::OkStatus();
+           });
+}
+
+TEST(Udp, WhatWaitsOfARunIsKeptFromAReceiveThatIsStopped) {
+  Conforms("0, 1, nothing lost", []() -> Task<absl::Status> {
+    auto [a, b] =
+        co_await OrReturn(BoundPair({.batch_size = 1, .offload = true}));
+    std::string texts[] = {"0", "1", "2"};
+    std::vector<Datagram> batch(3);
+    for (size_t i = 0; i < 3; ++i) {
+      batch[i].data = texts[i];
+      batch[i].peer = b.local_address();
+    }
+    std::span<const Datagram> rest = batch;
+    while (!rest.empty())
+      rest = rest.subspan(co_await OrReturn(a.SendBatch(rest)));
+    {
+      const DatagramBatch first = co_await OrReturn(b.ReceiveBatch());
+      Saw(first[0].data.text());
+    }
+    CancelScope scope;
+    scope.Cancel();
+    EXPECT_FALSE((co_await scope.Run(b.ReceiveBatch())).has_value());
+    Saw(co_await ReceiveText(&b));
+    const DatagramBatch last = co_await OrReturn(b.ReceiveBatch());
+    if (last[0].data.text() == "2") Saw("nothing lost");
+    co_return absl::OkStatus();
+  });
+}
+
 TEST(Udp, BatchesThatAreLentHoldTheReceiverBack) {
   Conforms("holds back@1, two", []() -> Task<absl::Status> {
     auto [a, b] = co_await OrReturn(BoundPair({.max_batches = 1}));

@@ -322,15 +322,13 @@ bool EpollBackend::Send(EpollDescriptor& descriptor, SendOperation& operation) {
 
 bool EpollBackend::ReceiveFrom(EpollDescriptor& descriptor,
                                ReceiveFromOperation& operation) {
-  descriptor.ready[kIn] = CallReceiveFrom(
-      descriptor.fd.get(), descriptor.wants_destination, descriptor, operation);
+  descriptor.ready[kIn] = CallReceiveFrom(descriptor, operation);
   return descriptor.ready[kIn];
 }
 
 bool EpollBackend::SendTo(EpollDescriptor& descriptor,
                           SendToOperation& operation) {
-  descriptor.ready[kOut] =
-      CallSendTo(descriptor.fd.get(), descriptor.wants_destination, operation);
+  descriptor.ready[kOut] = CallSendTo(descriptor, operation);
   return descriptor.ready[kOut];
 }
 
@@ -339,9 +337,7 @@ bool EpollBackend::ReceiveBatch(EpollDescriptor& descriptor,
   if (scratch_ == nullptr) scratch_ = std::make_unique<BatchScratch>();
   if (!descriptor.slab->available()) return false;
   bool drained = false;
-  const bool done =
-      scratch_->Receive(descriptor.fd.get(), descriptor.wants_destination,
-                        descriptor, operation, drained);
+  const bool done = scratch_->Receive(descriptor, operation, drained);
   // It stops early only when there is no more, or on an error that the next
   // call tells, of which there is an edge.
   descriptor.ready[kIn] = done && !drained;
@@ -351,8 +347,7 @@ bool EpollBackend::ReceiveBatch(EpollDescriptor& descriptor,
 bool EpollBackend::SendBatch(EpollDescriptor& descriptor,
                              SendBatchOperation& operation) {
   if (scratch_ == nullptr) scratch_ = std::make_unique<BatchScratch>();
-  descriptor.ready[kOut] = scratch_->Send(
-      descriptor.fd.get(), descriptor.wants_destination, descriptor, operation);
+  descriptor.ready[kOut] = scratch_->Send(descriptor, operation);
   return descriptor.ready[kOut];
 }
 

@@ -220,6 +220,12 @@ class UringBackend::UringDescriptor final : public PosixDescriptor,
     IoOperation* owner = nullptr;
   };
 
+  // Whether a call may get datagrams, or some are here that one got before.
+  bool MayCallForDatagrams() const {
+    return (merged != nullptr && !merged->empty()) ||
+           (lanes[kIn].ready && lanes[kIn].request == Request::kNone);
+  }
+
   // A datagram came from there.
   void Remember(const SocketAddress& source) {
     if (!peer.empty() || source.empty()) return;
@@ -530,7 +536,9 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       break;
     }
     case IoCode::kReceiveFrom:
-      if (UsesMultishot()) return BeginMultishot(descriptor);
+      // Merged ones are received by calls alone, each of which gets many.
+      if (descriptor.merged == nullptr && UsesMultishot())
+        return BeginMultishot(descriptor);
       return BeginPoll(descriptor, which);
     case IoCode::kReceiveChunk:
       // Replenish tells otherwise.
@@ -856,9 +864,8 @@ bool UringBackend::ReceiveFrom(UringDescriptor& descriptor,
   }
   operation.error = std::exchange(descriptor.receive_error, 0);
   if (operation.error != 0) return true;
-  if (!lane.ready || lane.request != Request::kNone) return false;
-  if (!CallReceiveFrom(descriptor.fd.get(), descriptor.wants_destination,
-                       descriptor, operation)) {
+  if (!descriptor.MayCallForDatagrams()) return false;
+  if (!CallReceiveFrom(descriptor, operation)) {
     lane.ready = false;
     return false;
   }
@@ -887,11 +894,9 @@ bool UringBackend::ReceiveBatch(UringDescriptor& descriptor,
   }
   operation.error = std::exchange(descriptor.receive_error, 0);
   if (operation.error != 0) return true;
-  if (!lane.ready || lane.request != Request::kNone) return false;
+  if (!descriptor.MayCallForDatagrams()) return false;
   bool drained = false;
-  const bool done =
-      scratch_.Receive(descriptor.fd.get(), descriptor.wants_destination,
-                       descriptor, operation, drained);
+  const bool done = scratch_.Receive(descriptor, operation, drained);
   lane.ready = done && !drained;
   return done;
 }
@@ -909,8 +914,7 @@ bool UringBackend::SendTo(UringDescriptor& descriptor,
   if (!AllDeparted(descriptor) || !lane.ready) return false;
   operation.error = std::exchange(descriptor.send_error, 0);
   if (operation.error != 0) return true;
-  lane.ready =
-      CallSendTo(descriptor.fd.get(), descriptor.wants_destination, operation);
+  lane.ready = CallSendTo(descriptor, operation);
   return lane.ready;
 }
 
@@ -920,8 +924,7 @@ bool UringBackend::SendBatch(UringDescriptor& descriptor,
   if (!AllDeparted(descriptor) || !lane.ready) return false;
   operation.error = std::exchange(descriptor.send_error, 0);
   if (operation.error != 0) return true;
-  lane.ready = scratch_.Send(descriptor.fd.get(), descriptor.wants_destination,
-                             descriptor, operation);
+  lane.ready = scratch_.Send(descriptor, operation);
   return lane.ready;
 }
 
