@@ -73,7 +73,8 @@ class Channel {
   // "dns:///host:port". A name that can't be resolved or reached makes calls
   // fail, not this. On a loop of a simulation the way is over its network, for
   // that loop only.
-  static Channel To(const std::string& target, ChannelOptions options = {});
+  static Channel To(const std::string& target,
+                    const ChannelOptions& options = {});
 
   explicit Channel(std::shared_ptr<ClientTransport> transport,
                    RpcObserver* observer = nullptr)

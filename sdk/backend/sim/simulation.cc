@@ -55,7 +55,7 @@ Simulation::Simulation(const SimulationOptions& options)
 
 Simulation::~Simulation() = default;
 
-SimHost& Simulation::AddHost(std::string name, SimHostOptions options) {
+SimHost& Simulation::AddHost(std::string name, const SimHostOptions& options) {
   return world_->AddMachine(std::move(name), options).host();
 }
 

@@ -202,7 +202,7 @@ class Simulation {
   ~Simulation();
 
   // A name is given once (checked), and an address too.
-  SimHost& AddHost(std::string name, SimHostOptions options = {});
+  SimHost& AddHost(std::string name, const SimHostOptions& options = {});
   SimNetwork& network();
 
   // Lets that much time pass. OK, or the error a program ended with.

@@ -33,7 +33,7 @@ std::shared_ptr<ClientTransport> MakeClientTransport(
 
 }  // namespace detail
 
-Channel Channel::To(const std::string& target, ChannelOptions options) {
+Channel Channel::To(const std::string& target, const ChannelOptions& options) {
   return Channel(detail::MakeClientTransport(target, options),
                  options.observer);
 }
