@@ -216,9 +216,10 @@ Task<void> Nest(std::vector<CancelScope>* scopes, size_t depth, Gate* gate,
     co_await gate->Wait();
     co_return;
   }
-  if (!co_await (*scopes)[depth].Run(Nest(scopes, depth + 1, gate, caught))) {
-    ++*caught;
-  }
+  // Named: g++ 12 goes wrong where an if awaits a temporary task.
+  const bool ran =
+      co_await (*scopes)[depth].Run(Nest(scopes, depth + 1, gate, caught));
+  if (!ran) ++*caught;
 }
 
 TEST(Deep, AHundredThousandScopesAreEnteredAndLeft) {
@@ -291,10 +292,9 @@ TEST(Deep, AHundredThousandScopesAreCancelledInnermostFirst) {
 Task<void> WaitingNest(std::vector<CancelScope>* scopes, size_t depth,
                        int* caught) {
   if (depth < scopes->size()) {
-    if (!co_await (*scopes)[depth].Run(
-            WaitingNest(scopes, depth + 1, caught))) {
-      ++*caught;
-    }
+    const bool ran =
+        co_await (*scopes)[depth].Run(WaitingNest(scopes, depth + 1, caught));
+    if (!ran) ++*caught;
   }
   co_await SleepForever();
 }
@@ -406,10 +406,9 @@ Task<void> CancelsAtTheBottom(std::vector<CancelScope>* scopes, size_t depth,
     ADD_FAILURE() << "went on";
     co_return;
   }
-  if (!co_await (*scopes)[depth].Run(
-          CancelsAtTheBottom(scopes, depth + 1, caught))) {
-    ++*caught;
-  }
+  const bool ran = co_await (*scopes)[depth].Run(
+      CancelsAtTheBottom(scopes, depth + 1, caught));
+  if (!ran) ++*caught;
 }
 
 // The task at the bottom is awake when the outermost scope is cancelled, and
