@@ -16,6 +16,7 @@
 #include "braid/core/timeout.h"
 #include "braid/core/with_background.h"
 #include "braid/rpc/detail/make_transport.h"
+#include "braid/rpc/detail/until.h"
 #include "braid/rpc/reflection.h"
 
 namespace braid::rpc {
@@ -123,24 +124,6 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
     MethodObserver* observer;
   };
 
-  // Completes when no call is left.
-  class IdleOp final : public OperationBase {
-   public:
-    explicit IdleOp(Core* core) : core_(core) {}
-    bool Try() { return core_->calls_.empty(); }
-    void Suspend() { core_->idle_ = this; }
-    void Cancel() noexcept override {
-      core_->idle_ = nullptr;
-      Stop();
-    }
-    void TakeResult() {}
-    using OperationBase::Complete;
-
-   private:
-    Core* core_;
-  };
-  auto Idle() { return Operation<IdleOp, Core*>(this); }
-
   // Waits for ever; when cancelled, it is stopped once no call is left.
   class GuardOp final : public OperationBase {
    public:
@@ -182,7 +165,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
         }));
     scope_.RequestStop();
     transport_->StopAccepting();
-    co_await MoveOnAfter(options_.drain_limit, Idle());
+    co_await MoveOnAfter(options_.drain_limit, idle_.Wait());
     co_return absl::OkStatus();
   }
 
@@ -195,7 +178,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
          call = calls_.Next(call)) {
       call->GiveUp();
     }
-    co_await Idle();
+    co_await idle_.Wait();
     // Calls may come until the transport has none any more; they end at once.
     co_await transport_->Join();
     Check(calls_.empty(), "a transport ended before its calls");
@@ -236,9 +219,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   void CallEnded(ServerCall& call) override {
     calls_.Remove(call);
     --stats_.active;
-    if (calls_.empty() && idle_ != nullptr) {
-      std::exchange(idle_, nullptr)->Complete();
-    }
+    idle_.Look();
     if (calls_.empty() && guard_ != nullptr) {
       std::exchange(guard_, nullptr)->Stop();
     }
@@ -257,7 +238,7 @@ class Server::Core final : private CallAcceptor, private detail::CallHost {
   bool begun_ = false;
   braid::detail::Scope scope_;
   braid::detail::IntrusiveList<ServerCall> calls_;
-  IdleOp* idle_ = nullptr;
+  detail::Until idle_{[this] { return calls_.empty(); }};
   GuardOp* guard_ = nullptr;
   Stats stats_;
 };

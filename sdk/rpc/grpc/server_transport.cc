@@ -28,12 +28,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "braid/core/detail/loop.h"
-#include "braid/core/operation.h"
 #include "braid/core/sleep.h"
 #include "braid/core/task_group.h"
 #include "braid/core/timeout.h"
 #include "braid/net/tcp.h"
 #include "braid/rpc/detail/make_transport.h"
+#include "braid/rpc/detail/until.h"
 #include "braid/rpc/grpc/completion_thread.h"
 #include "braid/rpc/grpc/convert.h"
 #include "braid/rpc/server.h"
@@ -188,21 +188,6 @@ class GrpcServer final : public ServerTransport {
   grpc::ServerCompletionQueue* queue() { return queue_; }
 
  private:
-  class JoinOp final : public OperationBase {
-   public:
-    explicit JoinOp(GrpcServer* server) : server_(server) {}
-    bool Try() { return server_->ended_; }
-    void Suspend() { server_->join_ = this; }
-    void Cancel() noexcept override {
-      server_->join_ = nullptr;
-      Stop();
-    }
-    void TakeResult() {}
-    using OperationBase::Complete;
-
-   private:
-    GrpcServer* server_;
-  };
   class End final : public CompletionThread::Event {
    public:
     explicit End(GrpcServer* server)
@@ -241,8 +226,8 @@ class GrpcServer final : public ServerTransport {
   std::unique_ptr<CompletionThread> thread_;
   // Waits in grpc::Server::Shutdown.
   std::thread shutdown_;  // lint: allow(thread): gRPC blocks there
-  JoinOp* join_ = nullptr;
   bool ended_ = false;
+  Until joined_{[this] { return ended_; }};
 };
 
 // --- A call ---
@@ -537,17 +522,17 @@ void GrpcServer::StopAccepting() {
 
 Task<void> GrpcServer::Join() {
   if (thread_ == nullptr) co_return;
-  if (!co_await MoveOnAfter(kLinger, Operation<JoinOp, GrpcServer*>(this))) {
-    grpc_server_cancel_all_calls(server_->c_server());
-    co_await Operation<JoinOp, GrpcServer*>(this);
-  }
+  const bool in_time = co_await MoveOnAfter(kLinger, joined_.Wait());
+  if (in_time) co_return;
+  grpc_server_cancel_all_calls(server_->c_server());
+  co_await joined_.Wait();
 }
 
 void GrpcServer::OnEnd() {
   shutdown_.join();
   thread_.reset();
   ended_ = true;
-  if (join_ != nullptr) std::exchange(join_, nullptr)->Complete();
+  joined_.Look();
 }
 
 GrpcServer::~GrpcServer() {

@@ -13,9 +13,9 @@
 #include "braid/backend/sim/sim_backend.h"
 #include "braid/backend/sim/world.h"
 #include "braid/core/detail/timer_queue.h"
-#include "braid/core/operation.h"
 #include "braid/core/timeout.h"
 #include "braid/rpc/detail/make_transport.h"
+#include "braid/rpc/detail/until.h"
 #include "braid/rpc/server.h"
 #include "braid/rpc/sim/link.h"
 #include "braid/rpc/transport.h"
@@ -184,11 +184,11 @@ class SimServer final : public ServerTransport, private LoopBound {
   }
   void Leave() {
     --active_;
-    WakeJoin();
+    joined_.Look();
   }
   void Remove(ServerLink& link) {
     std::erase_if(links_, [&](const auto& one) { return one.get() == &link; });
-    WakeJoin();
+    joined_.Look();
   }
 
  private:
@@ -198,26 +198,6 @@ class SimServer final : public ServerTransport, private LoopBound {
     SimServer& server;
     std::shared_ptr<SimSocket> socket;
   };
-  class JoinOp final : public OperationBase {
-   public:
-    explicit JoinOp(SimServer* server) : server_(server) {}
-    bool Try() { return server_->done(); }
-    void Suspend() { server_->join_ = this; }
-    void Cancel() noexcept override {
-      server_->join_ = nullptr;
-      Stop();
-    }
-    void TakeResult() {}
-    using OperationBase::Complete;
-
-   private:
-    SimServer* server_;
-  };
-
-  bool done() const { return active_ == 0 && links_.empty(); }
-  void WakeJoin() {
-    if (join_ != nullptr && done()) std::exchange(join_, nullptr)->Complete();
-  }
   void TakeConnections();
   void StopListening();
   void LoopEnds() override {
@@ -239,7 +219,7 @@ class SimServer final : public ServerTransport, private LoopBound {
   size_t active_ = 0;
   bool started_ = false;
   bool accepting_ = false;
-  JoinOp* join_ = nullptr;
+  Until joined_{[this] { return active_ == 0 && links_.empty(); }};
 };
 
 // --- A call ---
@@ -549,10 +529,10 @@ void SimServer::StopAccepting() {
 }
 
 Task<void> SimServer::Join() {
-  if (co_await MoveOnAfter(kLinger, Operation<JoinOp, SimServer*>(this)))
-    co_return;
+  const bool in_time = co_await MoveOnAfter(kLinger, joined_.Wait());
+  if (in_time) co_return;
   links_.clear();
-  co_await Operation<JoinOp, SimServer*>(this);
+  co_await joined_.Wait();
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "braid/core/detail/intrusive_list.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/detail/timer_queue.h"
-#include "braid/core/operation.h"
+#include "braid/rpc/detail/until.h"
 
 namespace braid::rpc {
 namespace {
@@ -29,24 +29,9 @@ class MemoryTransport::State {
   explicit State(Options options) : options(options) {}
   ~State() { Check(calls == 0, "a MemoryTransport goes while calls exist"); }
 
-  // Completes when the server has no call.
-  class JoinOp final : public OperationBase {
-   public:
-    explicit JoinOp(State* state) : state_(state) {}
-    bool Try() { return state_->served == 0; }
-    void Suspend() { state_->join = this; }
-    void Cancel() noexcept override {}  // as its caller promised
-    void TakeResult() {}
-    using OperationBase::Complete;
-
-   private:
-    State* state_;
-  };
-
   void Served() {
-    if (--served == 0 && join != nullptr) {
-      std::exchange(join, nullptr)->Complete();
-    }
+    --served;
+    idle.Look();
   }
 
   const Options options;
@@ -56,7 +41,7 @@ class MemoryTransport::State {
   IntrusiveList<MemoryCall> waiting;  // for the server's start
   size_t calls = 0;
   size_t served = 0;  // on the server's side
-  JoinOp* join = nullptr;
+  detail::Until idle{[this] { return served == 0; }};
 };
 
 namespace {
@@ -392,9 +377,7 @@ class MemoryServer final : public ServerTransport {
     state_->accepting = false;
     BeginWaiting();
   }
-  Task<void> Join() override {
-    co_await Operation<State::JoinOp, State*>(state_.get());
-  }
+  Task<void> Join() override { co_await state_->idle.Wait(); }
 
  private:
   void BeginWaiting() {
