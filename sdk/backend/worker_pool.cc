@@ -1,7 +1,6 @@
 #include "braid/backend/worker_pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <condition_variable>
 #include <mutex>
@@ -11,28 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "braid/backend/signal_mask.h"
+
 namespace braid::detail {
-namespace {
-
-// A thread inherits the mask of the one that makes it: signals are for the
-// threads of the program.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
-
 class WorkerPool::State : public std::enable_shared_from_this<State> {
  public:
   explicit State(Duration idle_limit) : idle_limit_(idle_limit) {}

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,8 @@
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "braid/backend/signal_mask.h"
 
 namespace braid::service {
 
@@ -83,14 +84,8 @@ struct StderrSink::State {
 
 StderrSink::StderrSink(Options options)
     : state_(std::make_shared<State>(options)) {
-  // No signal is the thread's business; a SIGPIPE for a closed pipe becomes an
-  // error of write.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const braid::detail::AllSignalsBlocked blocked;
   state_->thread = std::thread([state = state_] { state->Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setname_np(state_->thread.native_handle(), "braid-log");
 }
 

@@ -1,9 +1,10 @@
 #include "braid/rpc/grpc/completion_thread.h"
 
 #include <grpc/support/time.h>
-#include <signal.h>
 
 #include <utility>
+
+#include "braid/backend/signal_mask.h"
 
 namespace braid::rpc::detail {
 namespace {
@@ -17,15 +18,9 @@ CompletionThread::CompletionThread(braid::detail::Loop& loop,
                                    std::unique_ptr<grpc::CompletionQueue> queue,
                                    Event* on_end)
     : queue_(std::move(queue)), inbox_(loop) {
-  // Signals are for the threads that wait for them.
-  sigset_t all, before;
-  sigfillset(&all);
-  // lint: allow(io): the mask of a thread of our own
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const braid::detail::AllSignalsBlocked blocked;
   // lint: allow(thread): see the header
   thread_ = std::thread([this, on_end] { Run(on_end); });
-  // lint: allow(io): as above
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void CompletionThread::Run(Event* on_end) {

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "braid/backend/signal_mask.h"
 #include "braid/core/detail/loop.h"
 #include "braid/core/sleep.h"
 #include "braid/core/task_group.h"
@@ -513,6 +514,7 @@ void GrpcServer::StopAccepting() {
   if (thread_ == nullptr) return;
   // It closes listeners at once, and blocks until no connection has a call.
   // Then no call can come; those that clients gave up may still be handled.
+  const braid::detail::AllSignalsBlocked blocked;
   // lint: allow(thread): gRPC blocks there
   shutdown_ = std::thread([this] {
     server_->Shutdown();
