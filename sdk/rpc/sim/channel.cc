@@ -7,7 +7,6 @@
 // (gRPC's doc/connection-backoff.md).
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -121,9 +120,7 @@ class SimClientCall final : public ClientWire,
   int64_t credit_ = kWindow;
   // What has come.
   std::optional<Metadata> headers_;
-  std::deque<std::string> in_;
-  int64_t granted_ = kWindow;
-  int64_t read_ = 0;  // since the last credit
+  Inflow in_;
   bool reading_;
   bool written_ = false;
   std::optional<End> end_;
@@ -323,9 +320,9 @@ bool SimClientCall::OnFrame(FrameType type, std::string payload) {
     }
     case FrameType::kMessage:
       // A single reply needs no credit.
-      if (ServerStreams(start_.method->kind()) && granted_ <= 0) return false;
-      granted_ -= CostOf(payload);
-      in_.push_back(std::move(payload));
+      if (ServerStreams(start_.method->kind()) && !in_.has_credit())
+        return false;
+      in_.Push(std::move(payload));
       break;
     case FrameType::kEnd: {
       sim::End end;
@@ -373,7 +370,7 @@ void SimClientCall::Fail(absl::Status status) {
 void SimClientCall::Break(absl::Status status) {
   if (ended_) return;
   Unbind(/*cancel=*/true);
-  in_.clear();
+  in_.Clear();
   headers_.reset();
   written_ = false;
   end_.emplace(std::move(status), Metadata());
@@ -387,14 +384,7 @@ void SimClientCall::Step() {
   }
   if (events_ != nullptr && reading_ && !in_.empty()) {
     reading_ = false;
-    std::string message = std::move(in_.front());
-    in_.pop_front();
-    read_ += CostOf(message);
-    if (read_ >= kWindow / 2 && link_ != nullptr) {
-      granted_ += read_;
-      link_->SendCredit(id_, std::exchange(read_, 0));
-    }
-    events_->OnRead(std::move(message));
+    events_->OnRead(in_.Pop(link_, id_));
   }
   if (events_ != nullptr && std::exchange(written_, false)) {
     events_->OnWritten(true);

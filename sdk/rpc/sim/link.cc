@@ -1,5 +1,6 @@
 #include "braid/rpc/sim/link.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -245,6 +246,17 @@ sim::End ToEnd(const absl::Status& status, const Metadata& trailers) {
 
 int64_t CreditIn(std::string_view payload) {
   return payload.size() == 4 ? int64_t{NumberAt(payload)} : -1;
+}
+
+std::string Inflow::Pop(Link* link, uint32_t call) {
+  std::string message = std::move(messages_.front());
+  messages_.pop_front();
+  read_ += CostOf(message);
+  if (read_ >= kWindow / 2 && link != nullptr) {
+    granted_ += read_;
+    link->SendCredit(call, std::exchange(read_, 0));
+  }
+  return message;
 }
 
 }  // namespace braid::rpc::detail

@@ -22,9 +22,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -162,6 +164,27 @@ int64_t CreditIn(std::string_view payload);
 inline int64_t CostOf(std::string_view message) {
   return static_cast<int64_t>(message.size() + kFrameHeader);
 }
+
+// The messages of a call that have come and were not read, and the credit that
+// the other side has.
+class Inflow {
+ public:
+  bool empty() const { return messages_.empty(); }
+  bool has_credit() const { return granted_ > 0; }
+  void Push(std::string message) {
+    granted_ -= CostOf(message);
+    messages_.push_back(std::move(message));
+  }
+  void Clear() { messages_.clear(); }
+  // The first one. Credit for what was read goes back over `link`, now and
+  // then; nullptr: no more will come.
+  std::string Pop(Link* link, uint32_t call);
+
+ private:
+  std::deque<std::string> messages_;
+  int64_t granted_ = kWindow;
+  int64_t read_ = 0;  // since credit was given
+};
 
 }  // namespace braid::rpc::detail
 

@@ -1,7 +1,6 @@
 // A server's side of calls in a simulation: see link.h. Implements
 // detail/make_transport.h.
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -97,9 +96,7 @@ class SimServerCall final : public ServerWire {
   ServerWireEvents* events_ = nullptr;
   Soon soon_;
   // What has come.
-  std::deque<std::string> in_;
-  int64_t granted_ = kWindow;
-  int64_t read_ = 0;  // since the last credit
+  Inflow in_;
   bool reading_ = false;
   bool half_closed_ = false;
   bool cancelled_ = false;
@@ -256,10 +253,9 @@ bool SimServerCall::OnFrame(FrameType type, std::string payload) {
   switch (type) {
     case FrameType::kMessage:
       // One that is past its credit would fill memory without end.
-      if (half_closed_ || granted_ <= 0) return false;
-      granted_ -= CostOf(payload);
-      if (cancelled_ || finished_) return true;
-      in_.push_back(std::move(payload));
+      if (half_closed_ || !in_.has_credit()) return false;
+      in_.Push(std::move(payload));
+      if (cancelled_ || finished_) in_.Clear();
       break;
     case FrameType::kHalfClose:
       half_closed_ = true;
@@ -326,7 +322,7 @@ void SimServerCall::Finish(std::optional<std::string> message,
                            const Metadata& trailers) {
   finished_ = true;
   events_ = nullptr;
-  in_.clear();
+  in_.Clear();
   soon_.Forget();
   if (link_ != nullptr) {
     last_.emplace();
@@ -346,7 +342,7 @@ void SimServerCall::Abort() {
 }
 
 void SimServerCall::Cancelled() {
-  in_.clear();
+  in_.Clear();
   last_.reset();
   if (out_.has_value()) {
     out_.reset();
@@ -377,14 +373,7 @@ void SimServerCall::Step() {
   if (!finished_ && !cancelled_ && reading_) {
     if (!in_.empty()) {
       reading_ = false;
-      std::string message = std::move(in_.front());
-      in_.pop_front();
-      read_ += CostOf(message);
-      if (read_ >= kWindow / 2 && link_ != nullptr && !half_closed_) {
-        granted_ += read_;
-        link_->SendCredit(id_, std::exchange(read_, 0));
-      }
-      events_->OnRead(std::move(message));
+      events_->OnRead(in_.Pop(half_closed_ ? nullptr : link_, id_));
     } else if (half_closed_) {
       reading_ = false;
       events_->OnRead(std::nullopt);
