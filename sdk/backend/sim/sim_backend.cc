@@ -75,6 +75,11 @@ SocketInfo SimBackend::Inspect(const Descriptor& inspected) const {
   return info;
 }
 
+SimBackend* SimBackend::CurrentOrNull() {
+  const Loop* loop = Loop::CurrentOrNull();
+  return loop == nullptr ? nullptr : dynamic_cast<SimBackend*>(&loop->driver());
+}
+
 bool SimBackend::Submit(IoOperation& operation) {
   auto& descriptor = static_cast<SimDescriptor&>(operation.descriptor());
   IoOperation*& waiting =

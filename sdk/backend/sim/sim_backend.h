@@ -40,6 +40,9 @@ class SimBackend : public Backend {
   SimBackend(Machine& machine, std::shared_ptr<Host> host);
   ~SimBackend() override;
 
+  // That of the loop that runs on this thread; nullptr: none, or another kind.
+  static SimBackend* CurrentOrNull();
+
   std::string_view name() const override { return "sim"; }
   Factory ShardFactory() const override { return nullptr; }
   void Run(Loop& loop) override;

@@ -8,9 +8,7 @@
 namespace braid {
 
 SimHost* SimHost::CurrentOrNull() {
-  const detail::Loop* loop = detail::Loop::CurrentOrNull();
-  if (loop == nullptr) return nullptr;
-  const auto* backend = dynamic_cast<detail::SimBackend*>(&loop->driver());
+  const detail::SimBackend* backend = detail::SimBackend::CurrentOrNull();
   return backend == nullptr ? nullptr : &backend->machine().host();
 }
 

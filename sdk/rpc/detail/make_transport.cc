@@ -1,32 +1,23 @@
 #include "braid/rpc/detail/make_transport.h"
 
 #include "braid/backend/sim/sim_backend.h"
-#include "braid/core/detail/loop.h"
 #include "braid/rpc/client.h"
 
 namespace braid::rpc {
 namespace detail {
-namespace {
 
-// nullptr: this is no simulation.
-braid::detail::SimBackend* Simulated() {
-  const auto* loop = braid::detail::Loop::CurrentOrNull();
-  return loop == nullptr
-             ? nullptr
-             : dynamic_cast<braid::detail::SimBackend*>(&loop->driver());
-}
-
-}  // namespace
+using braid::detail::SimBackend;
 
 std::shared_ptr<ServerTransport> MakeServerTransport(
     const ServerOptions& options) {
-  if (auto* sim = Simulated()) return MakeSimServerTransport(options, *sim);
+  if (SimBackend* sim = SimBackend::CurrentOrNull())
+    return MakeSimServerTransport(options, *sim);
   return MakeGrpcServerTransport(options);
 }
 
 std::shared_ptr<ClientTransport> MakeClientTransport(
     const std::string& target, const ChannelOptions& options) {
-  if (auto* sim = Simulated())
+  if (SimBackend* sim = SimBackend::CurrentOrNull())
     return MakeSimClientTransport(target, options, *sim);
   return MakeGrpcClientTransport(target, options);
 }

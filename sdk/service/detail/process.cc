@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "braid/backend/backend.h"
 #include "braid/backend/errno_status.h"
 #include "braid/backend/sim/simulation.h"
 #include "braid/metrics/process.h"
@@ -101,7 +100,7 @@ class NoSink final : public LogSink {
 class SharedProcess final : public Process {
  public:
   explicit SharedProcess(std::shared_ptr<LogSink> sink)
-      : simulated_(CurrentBackend().name() == "sim"), sink_(std::move(sink)) {
+      : sink_(std::move(sink)) {
     if (sink_ != nullptr) return;
     if (SimHost* host = SimHost::CurrentOrNull(); host != nullptr) {
       sink_ = std::make_shared<TraceSink>(*host);
@@ -120,7 +119,8 @@ class SharedProcess final : public Process {
   }
   absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
                                         bool reload) override {
-    if (!simulated_) return ReadConfigFile(name, reload);
+    if (SimHost::CurrentOrNull() == nullptr)
+      return ReadConfigFile(name, reload);
     return absl::InvalidArgumentError(absl::StrCat(
         "--config=", name, ": a simulated host has no files; use flags"));
   }
@@ -131,7 +131,6 @@ class SharedProcess final : public Process {
   void Exit(int) override {}
 
  private:
-  const bool simulated_;
   std::shared_ptr<LogSink> sink_;
 };
 
