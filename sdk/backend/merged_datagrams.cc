@@ -29,21 +29,15 @@ std::span<std::byte> MergedDatagrams::Room(size_t index) const {
 int MergedDatagrams::Fill(const PosixDescriptor& descriptor, bool& drained) {
   if (error_ != 0) return std::exchange(error_, 0);
   for (size_t i = 0; i < kMessages; ++i) {
-    const std::span<std::byte> room = Room(i);
-    parts_[i] = {room.data(), room.size()};
     msghdr& header = messages_[i].msg_hdr;
-    header.msg_name = peers_[i].raw();
-    header.msg_namelen = SocketAddress::kCapacity;
-    header.msg_iov = &parts_[i];
-    header.msg_iovlen = 1;
+    SetReceiving(header, parts_[i], Room(i), peers_[i]);
     header.msg_control = &controls_[i];
     header.msg_controllen = sizeof(Control);
   }
-  int received = 0;
-  do {
-    received = ::recvmmsg(descriptor.fd.get(), messages_.data(), kMessages,
-                          MSG_DONTWAIT, nullptr);
-  } while (received < 0 && errno == EINTR);
+  const int received = Retrying([&] {
+    return ::recvmmsg(descriptor.fd.get(), messages_.data(), kMessages,
+                      MSG_DONTWAIT, nullptr);
+  });
   if (received < 0) return errno;
   next_ = 0;
   received_ = static_cast<size_t>(received);

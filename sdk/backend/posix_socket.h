@@ -8,8 +8,10 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -60,6 +62,25 @@ bool TakesRuns(int fd);
 // Whether one that comes in may be such a run (UDP_GRO), and asking for it.
 bool GivesRuns(int fd);
 bool AskForRuns(int fd);
+
+// Makes a system call until it isn't interrupted.
+template <typename F>
+auto Retrying(F call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+// Has `message` receive into `room`, by way of `part`, and say who sent it.
+inline void SetReceiving(msghdr& message, iovec& part,
+                         std::span<std::byte> room, SocketAddress& peer) {
+  part = {room.data(), room.size()};
+  message.msg_name = peer.raw();
+  message.msg_namelen = SocketAddress::kCapacity;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+}
 
 // Room for the ancillary data of one datagram: its destination.
 union DestinationControl {

@@ -8,15 +8,6 @@
 namespace braid::detail {
 namespace {
 
-// Calls until it isn't interrupted.
-template <typename F>
-auto Retrying(F call) {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
-
 // The kernel's limits for one message (udp(7)): datagrams, and bytes, which
 // IPv4 sets.
 constexpr size_t kLongestRun = 64;
@@ -127,13 +118,10 @@ bool CallReceiveFrom(PosixDescriptor& descriptor,
   std::byte* data = datagram.data.data();
   ssize_t size = 0;
   if (descriptor.wants_destination) {
-    iovec part = {data, datagram.data.size()};
+    iovec part;
     DestinationControl control;
     msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_name = datagram.peer.raw();
-    message.msg_namelen = SocketAddress::kCapacity;
+    SetReceiving(message, part, datagram.data, datagram.peer);
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
     size = Retrying([&] { return ::recvmsg(fd, &message, kFlags); });
@@ -201,13 +189,8 @@ bool BatchScratch::Receive(PosixDescriptor& descriptor,
   DatagramBlock& block = *taken;
   const size_t limit = std::min(block.datagrams.size(), kMaxBatch);
   for (size_t i = 0; i < limit; ++i) {
-    const std::span<std::byte> room = block.Room(i);
-    parts_[i] = {room.data(), room.size()};
     msghdr& header = messages_[i].msg_hdr;
-    header.msg_name = block.datagrams[i].peer.raw();
-    header.msg_namelen = SocketAddress::kCapacity;
-    header.msg_iov = &parts_[i];
-    header.msg_iovlen = 1;
+    SetReceiving(header, parts_[i], block.Room(i), block.datagrams[i].peer);
     header.msg_control = wants_destination ? &controls_[i] : nullptr;
     header.msg_controllen = wants_destination ? sizeof(DestinationControl) : 0;
   }
