@@ -61,6 +61,7 @@ class ShardRun {
   }
 
   bool cancelled_by_host = false;
+  bool some_stopped = false;  // a shard ended because of a cancel
   Failures failures;
 
  private:
@@ -120,7 +121,9 @@ class ShardRun {
         cancelled_ && exception == nullptr && absl::IsCancelled(status);
     if (exception != nullptr) {
       failures.Add(exception);
-    } else if (!status.ok() && !stopped) {
+    } else if (stopped) {
+      some_stopped = true;
+    } else if (!status.ok()) {
       failures.Add(status);
     }
     if (!failures.empty() && !cancelled_) CancelAll("another shard failed");
@@ -146,7 +149,9 @@ class ShardsOp final : public OperationBase {
 
   bool Try() {
     return !run_->Start([this] {
-      if (run_->cancelled_by_host && run_->failures.empty()) {
+      // Where every shard had completed, the cancel came too late.
+      if (run_->cancelled_by_host && run_->some_stopped &&
+          run_->failures.empty()) {
         Stop();
       } else {
         Complete();

@@ -13,7 +13,8 @@
 //
 // Completes when every shard has ended. The first error cancels the others and
 // is the result, the others by SuppressedErrors(). Cancelling it cancels every
-// shard and waits for their end; a graceful stop (StopRequested) around it
+// shard and waits for their end; where none of them was stopped by that, the
+// result is given all the same. A graceful stop (StopRequested) around it
 // reaches every shard. An exception that leaves a shard is rethrown here. The
 // body is called once on each shard's thread, several at the same time, so what
 // it captures by reference is shared between threads; the call keeps it alive

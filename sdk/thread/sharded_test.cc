@@ -152,6 +152,22 @@ TEST(ShardedTest, CancelledBeforeItStartsNoThreadIsMade) {
   EXPECT_EQ(started.load(), 0);
 }
 
+// It was stopped although nothing in it had been, and gave no result; the same
+// shards as tasks of a simulation's loop give theirs.
+TEST(ShardedTest, CancelledWhenAllHaveCompletedGivesTheirResult) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    CancelScope scope;
+    const Portal portal = Portal::Current();
+    auto result = co_await scope.Run(
+        RunSharded(2, [&](Shard shard) -> Task<absl::Status> {
+          if (shard.index == 0) portal.Post([&scope] { scope.Cancel(); });
+          co_return absl::OkStatus();
+        }));
+    EXPECT_TRUE(result.has_value());
+    co_return result.value_or(absl::OkStatus());
+  });
+}
+
 TEST(ShardedTest, AGracefulStopReachesEveryShard) {
   std::atomic<int> stopped = 0;
   absl::Status status = RunHere([&]() -> Task<absl::Status> {
