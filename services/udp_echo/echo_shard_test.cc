@@ -178,6 +178,17 @@ TEST(EchoShardTest, DropsWhatItMustNotAnswer) {
   });
 }
 
+// A stop is requested before it has begun.
+Task<absl::Status> ServeUntilStopped(EchoShard& shard, UdpSocket& socket) {
+  co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    group.Start("serve", [&]() -> Task<absl::Status> {
+      co_return co_await shard.Serve(socket);
+    });
+    group.RequestStop();
+    co_return co_await group.Join();
+  });
+}
+
 // On a graceful stop, what had come before is answered; then Serve ends
 // although nothing was cancelled.
 TEST(EchoShardTest, AnswersWhatIsQueuedBeforeItStops) {
@@ -191,14 +202,7 @@ TEST(EchoShardTest, AnswersWhatIsQueuedBeforeItStops) {
       co_await OrReturn(client.Send(std::to_string(i)));
     metrics::Registry registry;
     EchoShard shard(Unlimited(socket.local_address().port()), registry);
-    co_await OrReturn(
-        WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          group.Start("serve", [&]() -> Task<absl::Status> {
-            co_return co_await shard.Serve(socket);
-          });
-          group.RequestStop();
-          co_return co_await group.Join();
-        }));
+    co_await OrReturn(ServeUntilStopped(shard, socket));
     EXPECT_EQ(shard.counts().echoed, static_cast<uint64_t>(kQueued));
     DatagramBuffer buffer;
     for (int i = 0; i < kQueued; ++i) {
@@ -226,14 +230,7 @@ TEST(EchoShardTest, AnswersQueuedRunsBeforeItStops) {
     EXPECT_EQ(socket.Info().kernel_drops, 0u);
     metrics::Registry registry;
     EchoShard shard(Unlimited(socket.local_address().port()), registry);
-    co_await OrReturn(
-        WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
-          group.Start("serve", [&]() -> Task<absl::Status> {
-            co_return co_await shard.Serve(socket);
-          });
-          group.RequestStop();
-          co_return co_await group.Join();
-        }));
+    co_await OrReturn(ServeUntilStopped(shard, socket));
     EXPECT_EQ(shard.counts().echoed, kQueued);
     for (size_t answers = 0; answers < kQueued;) {
       const DatagramBatch batch = co_await OrReturn(client.ReceiveBatch());
