@@ -156,11 +156,13 @@ TEST(ShardedTest, CancelledBeforeItStartsNoThreadIsMade) {
 // shards as tasks of a simulation's loop give theirs.
 TEST(ShardedTest, CancelledWhenAllHaveCompletedGivesTheirResult) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
-    CancelScope scope;
+    // The function may run after all else, when the loop ends: it owns the
+    // scope.
+    auto scope = std::make_shared<CancelScope>();
     const Portal portal = Portal::Current();
-    auto result = co_await scope.Run(
+    auto result = co_await scope->Run(
         RunSharded(2, [&](Shard shard) -> Task<absl::Status> {
-          if (shard.index == 0) portal.Post([&scope] { scope.Cancel(); });
+          if (shard.index == 0) portal.Post([scope] { scope->Cancel(); });
           co_return absl::OkStatus();
         }));
     EXPECT_TRUE(result.has_value());
