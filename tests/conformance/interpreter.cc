@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "braid/core/core.h"
 #include "braid/net/tcp.h"
 #include "braid/net/udp.h"
@@ -78,14 +79,17 @@ class Interpreter {
     co_return absl::OkStatus();
   }
 
-  // On a real clock: notices when the loop is late.
-  Task<void> NoticeLateness(bool* late) {
+  // On a real clock: notices when the loop is late. It looks several times in a
+  // slot, so that nothing is done a slot too late without being seen.
+  Task<void> NoticeLateness() {
     while (start_ == Time()) co_await SleepFor(slot_ / 4);
-    for (Time next = start_ + slot_;; next += slot_) {
-      co_await SleepUntil(next);
-      *late = *late || Now() - next > slot_ / 2;
+    for (next_look_ = start_ + slot_;; next_look_ += slot_ / 4) {
+      co_await SleepUntil(next_look_);
+      if (IsLate()) late_ = true;
     }
   }
+  // Also when the program has ended before the next look.
+  bool late() const { return late_ || IsLate(); }
 
   // Tasks and timers that were there at the end.
   uint64_t left() const { return left_; }
@@ -123,6 +127,10 @@ class Interpreter {
   };
 
   int64_t Index() const { return (Now() - start_) / slot_; }
+
+  bool IsLate() const {
+    return next_look_ != Time() && Now() - next_look_ > slot_ / 2;
+  }
 
   void Log(int slot, std::string_view what) {
     std::string& log = logs_[static_cast<size_t>(slot)];
@@ -432,6 +440,8 @@ class Interpreter {
   const Program& program_;
   const Duration slot_;
   Time start_{};
+  Time next_look_{};
+  bool late_ = false;
   std::optional<UdpSocket> sender_;
   std::vector<std::unique_ptr<Shared>> shared_;
   std::vector<CancelScope*> scopes_;  // by slot, where they are
@@ -453,8 +463,9 @@ ProgramOutcome RunProgram(const Program& program, Driver& driver, Duration slot,
       driver,
       [&]() -> Task<absl::Status> {
         if (!real) co_return co_await interpreter.Main();
-        co_return co_await WithBackground(
-            interpreter.NoticeLateness(&outcome.late), interpreter.Main());
+        absl::Cleanup note = [&] { outcome.late = interpreter.late(); };
+        co_return co_await WithBackground(interpreter.NoticeLateness(),
+                                          interpreter.Main());
       },
       options);
   outcome.observed = interpreter.Observed() + "ended: " + status.ToString();
