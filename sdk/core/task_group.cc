@@ -15,21 +15,17 @@ void TaskGroup::Adopt(detail::ChildBase& child) {
   child.Start(loop, &set_.scope, child.innermost);
 }
 
-void TaskGroup::ChildEnded(detail::ChildBase& child, detail::ChildEnd end) {
-  if (end == detail::ChildEnd::kFailed) {
-    std::exception_ptr exception = child.exception();
-    absl::Status status = child.status();
-    set_.scope.Cancel(
-        CancelCause::Source::kChildFailed,
-        detail::FailureReason(child.name.view(), status, exception));
-    if (exception != nullptr) {
-      failures_.Add(std::move(exception));
-    } else {
-      failures_.Add(std::move(status));
-    }
+void TaskGroup::ChildFailed(detail::ChildBase& child) {
+  std::exception_ptr exception = child.exception();
+  absl::Status status = child.status();
+  set_.scope.Cancel(
+      CancelCause::Source::kChildFailed,
+      detail::FailureReason(child.name.view(), status, exception));
+  if (exception != nullptr) {
+    failures_.Add(std::move(exception));
+  } else {
+    failures_.Add(std::move(status));
   }
-  set_.Ended(end == detail::ChildEnd::kStopped, child.own.cancelled());
-  if (set_.live == 0 && join_ != nullptr) join_->Wake();
 }
 
 void TaskGroup::BodyFailed(const absl::Status& status,
@@ -46,21 +42,7 @@ void TaskGroup::BodyFailed(const absl::Status& status,
 
 namespace detail {
 
-const LinkOps ChildBase::kOps = {&Done, &Stopped, false, "task"};
-
-Link* ChildBase::Done(Link* link) {
-  auto* self = static_cast<ChildBase*>(link);
-  self->Finish(self->Complete());
-  return nullptr;
-}
-
-Unwound ChildBase::Stopped(Link* link) {
-  static_cast<ChildBase*>(link)->Finish(ChildEnd::kStopped);
-  return {nullptr, false};
-}
-
 void ChildBase::Finish(ChildEnd end) {
-  ReleaseCall();  // while it is still a task: destructors may cancel and start
   while (JoinWaiter* waiter = waiters_.PopFront())
     waiter->OperationBase::Complete();
   End();
@@ -70,8 +52,10 @@ void ChildBase::Finish(ChildEnd end) {
     to->ended(*to, *this, end);
     end = ChildEnd::kCompleted;  // the starter has it
   }
-  group->ChildEnded(*this, end);
-  DropReference();
+  if (end == ChildEnd::kFailed) [[unlikely]]
+    group->ChildFailed(*this);
+  group->set_.Ended(end == ChildEnd::kStopped, own.cancelled());
+  if (group->set_.live == 0 && group->join_ != nullptr) group->join_->Wake();
 }
 
 }  // namespace detail

@@ -174,7 +174,7 @@ class TaskGroup {
   TaskGroup() = default;
 
   void Adopt(detail::ChildBase& child);
-  void ChildEnded(detail::ChildBase& child, detail::ChildEnd end);
+  void ChildFailed(detail::ChildBase& child);
   void BodyFailed(const absl::Status& status,
                   const std::exception_ptr& exception);
 

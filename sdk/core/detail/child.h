@@ -60,7 +60,7 @@ class ChildBase : public TaskNode, public Link {
   }
   void AddReference() { ++references_; }
   void DropReference() {
-    if (--references_ == 0) Destroy();
+    if (LetGo()) Destroy();
   }
 
   // The error it failed with.
@@ -70,23 +70,39 @@ class ChildBase : public TaskNode, public Link {
   Starter* starter = nullptr;
 
  protected:
-  explicit ChildBase(TaskName&& name)
-      : TaskNode(std::move(name)), Link(&kOps) {}
+  ChildBase(TaskName&& name, const LinkOps* ops)
+      : TaskNode(std::move(name)), Link(ops) {}
   ~ChildBase() = default;
 
-  // Its body has ended by itself: well or not.
-  virtual ChildEnd Complete() = 0;
-  // Destroys what was kept for it.
-  virtual void ReleaseCall() {}
+  // What a task of the final type C does when its body has ended: C tells how,
+  // and lets go of what was kept for the body, without a virtual call.
+  template <typename C>
+  static constexpr LinkOps kOpsOf = {
+      [](Link* link) -> Link* {
+        auto* self = static_cast<C*>(link);
+        self->ReleaseCall();  // while it is a task: destructors may use it
+        self->Finish(self->Failed() ? ChildEnd::kFailed : ChildEnd::kCompleted);
+        if (self->LetGo()) self->C::Destroy();
+        return nullptr;
+      },
+      [](Link* link) -> Unwound {
+        auto* self = static_cast<C*>(link);
+        self->ReleaseCall();
+        self->Finish(ChildEnd::kStopped);
+        if (self->LetGo()) self->C::Destroy();
+        return {nullptr, false};
+      },
+      /*keeps_frame=*/false, "task"};
+
   virtual void Destroy() = 0;
 
  private:
   friend class braid::TaskGroup;
 
+  // Takes it out of the tree, and tells whoever waits for it and its group.
   void Finish(ChildEnd end);
-  static Link* Done(Link* link);
-  static Unwound Stopped(Link* link);
-  static const LinkOps kOps;
+  // True: nobody refers to it any more.
+  bool LetGo() { return --references_ == 0; }
 
   TaskGroup* group_ = nullptr;
   IntrusiveList<JoinWaiter> waiters_;
@@ -247,16 +263,14 @@ class ChildWithResult : public ChildOf<ValueOf<R>> {
   }
 
  protected:
-  ChildWithResult(TaskName&& name, Task<R>&& task)
-      : ChildOf<ValueOf<R>>(std::move(name)),
+  ChildWithResult(TaskName&& name, const LinkOps* ops, Task<R>&& task)
+      : ChildOf<ValueOf<R>>(std::move(name), ops),
         awaiter_(std::move(task).MakeAwaiter()) {
     this->innermost = awaiter_.Start(this);
   }
   ~ChildWithResult() = default;
 
-  ChildEnd Complete() override {
-    return Failed(*awaiter_.slot()) ? ChildEnd::kFailed : ChildEnd::kCompleted;
-  }
+  bool Failed() { return detail::Failed(*awaiter_.slot()); }
 
  private:
   TaskAwaiter<R> awaiter_;
@@ -271,9 +285,14 @@ class PlainChild final : public ChildWithResult<R> {
   }
 
   PlainChild(TaskName&& name, Task<R>&& task)
-      : ChildWithResult<R>(std::move(name), std::move(task)) {}
+      : ChildWithResult<R>(std::move(name),
+                           &PlainChild::template kOpsOf<PlainChild>,
+                           std::move(task)) {}
 
  private:
+  friend class ChildBase;
+
+  void ReleaseCall() {}
   void Destroy() override { delete this; }
 };
 
@@ -331,10 +350,14 @@ class KeepingChild final : private CallHolder<F, Args...>,
       : CallHolder<F, Args...>{std::optional<KeptCall<F, Args...>>(
             std::in_place, std::in_place, std::forward<G>(callable),
             std::forward<As>(args)...)},
-        ChildWithResult<R>(std::move(name), this->call->MakeTask()) {}
+        ChildWithResult<R>(std::move(name),
+                           &KeepingChild::template kOpsOf<KeepingChild>,
+                           this->call->MakeTask()) {}
 
  private:
-  void ReleaseCall() override { this->call.reset(); }
+  friend class ChildBase;
+
+  void ReleaseCall() { this->call.reset(); }
   void Destroy() override { delete this; }
 };
 

@@ -34,7 +34,7 @@ class Scope : private Timer {
   Scope() : Timer(&OnDeadline) {}
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
-  ~Scope() {
+  [[gnu::always_inline]] ~Scope() {
     detail::Check(loop_ == nullptr,
                   "a cancel scope is destroyed while something runs inside it; "
                   "await its end first");

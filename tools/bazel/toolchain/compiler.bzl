@@ -19,6 +19,7 @@ def installed_compiler(
         opt_flags,
         coverage_flags,
         link_flags = [],
+        opt_link_flags = [],
         start_end_lib = False):
     """Declares the toolchain `name` for the compiler driver at `path`.
 
@@ -31,6 +32,7 @@ def installed_compiler(
       opt_flags: flags added with -c opt.
       coverage_flags: flags added with `bazel coverage`, the first also to link.
       link_flags: flags of every link.
+      opt_link_flags: flags added to a link with -c opt.
       start_end_lib: whether the linker knows --start-lib and --end-lib.
     """
     cc_toolchain_config(
@@ -58,7 +60,7 @@ def installed_compiler(
             "-lm",
         ],
         opt_compile_flags = opt_flags,
-        opt_link_flags = ["-Wl,--gc-sections"],
+        opt_link_flags = ["-Wl,--gc-sections"] + opt_link_flags,
         supports_start_end_lib = start_end_lib,
         target_libc = "glibc",
         target_system_name = "local",
