@@ -37,7 +37,7 @@ TEST(FramePool, RecyclesTheBlockLastReleased) {
   EXPECT_EQ(pool.cached_bytes(), 0u);
   pool.Release(a, 100);
   pool.Release(b, 100);
-  EXPECT_EQ(pool.cached_bytes(), 2u * 128);
+  EXPECT_EQ(pool.cached_bytes(), 2u * 120);
   EXPECT_EQ(pool.Allocate(100), b);
   EXPECT_EQ(pool.Allocate(100), a);
   EXPECT_EQ(pool.misses(), 2u);
@@ -50,16 +50,16 @@ TEST(FramePool, SizesOfOneClassShareBlocksAndOthersDoNot) {
   FramePool pool;
   void* a = pool.Allocate(65);
   pool.Release(a, 65);
-  EXPECT_EQ(pool.Allocate(128), a) << "64 < size <= 128 is one class";
-  pool.Release(a, 128);
-  void* b = pool.Allocate(129);
+  EXPECT_EQ(pool.Allocate(120), a) << "56 < size <= 120 is one class";
+  pool.Release(a, 120);
+  void* b = pool.Allocate(121);
   EXPECT_NE(b, a);
-  void* c = pool.Allocate(64);
+  void* c = pool.Allocate(56);
   EXPECT_NE(c, a);
   EXPECT_EQ(pool.misses(), 3u);
-  pool.Release(b, 129);
-  pool.Release(c, 64);
-  EXPECT_EQ(pool.cached_bytes(), 128u + 192 + 64);
+  pool.Release(b, 121);
+  pool.Release(c, 56);
+  EXPECT_EQ(pool.cached_bytes(), 120u + 184 + 56);
 }
 
 TEST(FramePool, EachSizeFitsItsBlock) {
@@ -105,13 +105,19 @@ TEST(FramePool, KeepsNoMoreThanItsLimit) {
   }
   for (void* p : blocks) pool.Release(p, FramePool::kLargest);
   EXPECT_EQ(pool.cached_bytes(), kFit * FramePool::kLargest);
-  // A smaller one goes back too, until there is room again.
-  pool.Release(pool.Allocate(1), 1);
-  EXPECT_EQ(pool.cached_bytes(), FramePool::kMaxCachedBytes);
+  // A smaller one goes back too, unless there is room.
+  constexpr size_t kSmall = FramePool::BlockSize(1);
+  constexpr size_t kRoom =
+      (FramePool::kMaxCachedBytes - kFit * FramePool::kLargest) / kSmall;
+  std::vector<void*> small;
+  for (size_t i = 0; i < kRoom + 3; ++i) small.push_back(pool.Allocate(1));
+  for (void* p : small) pool.Release(p, 1);
+  constexpr size_t kFull = kFit * FramePool::kLargest + kRoom * kSmall;
+  EXPECT_EQ(pool.cached_bytes(), kFull);
   void* p = pool.Allocate(FramePool::kLargest);
-  pool.Release(pool.Allocate(1), 1);
-  EXPECT_EQ(pool.cached_bytes(), FramePool::kMaxCachedBytes -
-                                     FramePool::kLargest + FramePool::kGranule);
+  void* q = ::operator new(kSmall);
+  pool.Release(q, 1);
+  EXPECT_EQ(pool.cached_bytes(), kFull - FramePool::kLargest + kSmall);
   pool.Release(p, FramePool::kLargest);
   EXPECT_LE(pool.cached_bytes(), FramePool::kMaxCachedBytes);
 }

@@ -1,11 +1,12 @@
 // Recycled memory for coroutine frames and the records of started tasks.
 //
-// A free list per 64-byte size class, owned by one loop and used by its thread
-// alone: no lock, no atomic. Blocks come from operator new, rounded up to their
-// class, so one may be freed on a thread that has no loop and one made there
-// may be recycled here. Large frames are never cached, and under
-// AddressSanitizer none is, so that a use after free is seen. Not for: anything
-// whose size is not known at the time of the release.
+// A free list per size class, owned by one loop and used by its thread alone:
+// no lock, no atomic. A class is 64 bytes with the 8 that malloc keeps for
+// itself. Blocks come from operator new, rounded up to their class, so one may
+// be freed on a thread that has no loop and one made there may be recycled
+// here. Large frames are never cached, and under AddressSanitizer none is, so
+// that a use after free is seen. Not for: anything whose size is not known at
+// the time of the release.
 
 #ifndef BRAID_CORE_DETAIL_FRAME_POOL_H_
 #define BRAID_CORE_DETAIL_FRAME_POOL_H_
@@ -31,10 +32,16 @@ class FramePool {
  public:
   static constexpr size_t kGranule = 64;
   static constexpr size_t kClasses = 32;
-  static constexpr size_t kLargest = kGranule * kClasses;
+  static constexpr size_t kMallocsOwn = 8;
+  static constexpr size_t kLargest = kGranule * kClasses - kMallocsOwn;
   // What is kept for reuse, at most. Above it, blocks go back to operator
   // delete.
   static constexpr size_t kMaxCachedBytes = size_t{256} << 20;
+
+  // The size of the block that something of `size` bytes gets.
+  static constexpr size_t BlockSize(size_t size) {
+    return (ClassOf(size) + 1) * kGranule - kMallocsOwn;
+  }
 
   FramePool() = default;
   FramePool(const FramePool&) = delete;
@@ -42,18 +49,18 @@ class FramePool {
   ~FramePool() { Trim(); }
 
   void* Allocate(size_t size) {
-    const size_t cls = (size - 1) / kGranule;
+    const size_t cls = ClassOf(size);
     if (Block* block = free_[cls]; block != nullptr) [[likely]] {
       free_[cls] = block->next;
-      cached_bytes_ -= (cls + 1) * kGranule;
+      cached_bytes_ -= BlockSize(size);
       return block;
     }
-    return AllocateFresh((cls + 1) * kGranule);
+    return AllocateFresh(BlockSize(size));
   }
 
   void Release(void* p, size_t size) noexcept {
-    const size_t cls = (size - 1) / kGranule;
-    const size_t bytes = (cls + 1) * kGranule;
+    const size_t cls = ClassOf(size);
+    const size_t bytes = BlockSize(size);
     if (cached_bytes_ + bytes > kMaxCachedBytes) [[unlikely]] {
       ::operator delete(p);
       return;
@@ -74,6 +81,10 @@ class FramePool {
   struct Block {
     Block* next;
   };
+
+  static constexpr size_t ClassOf(size_t size) {
+    return (size + kMallocsOwn - 1) / kGranule;
+  }
 
   void* AllocateFresh(size_t bytes) {
     ++misses_;

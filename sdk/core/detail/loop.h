@@ -382,8 +382,7 @@ inline void* AllocateFrame(size_t size) {
     return loop->frames().Allocate(size);
   }
 #endif
-  return ::operator new((size + FramePool::kGranule - 1) / FramePool::kGranule *
-                        FramePool::kGranule);
+  return ::operator new(FramePool::BlockSize(size));
 }
 
 inline void ReleaseFrame(void* p, [[maybe_unused]] size_t size) noexcept {
