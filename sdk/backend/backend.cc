@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "braid/backend/file_operation.h"
+#include "braid/backend/file_workers.h"
 #include "braid/backend/host.h"
 #include "braid/backend/io_operation.h"
 
@@ -44,6 +46,8 @@ std::string Descriptor::Describe() const {
       return "TCP connection with " + peer.ToString();
     case IoKind::kPollable:
       return "file descriptor";
+    case IoKind::kFile:
+      return "'" + path + "'";
   }
   return "";
 }
@@ -72,6 +76,16 @@ Backend::~Backend() {
                 "destroy those first");
 }
 
+bool Backend::SubmitFile(FileOperation& operation) {
+  if (file_workers_ == nullptr)
+    file_workers_ = std::make_unique<detail::FileWorkers>();
+  return file_workers_->Submit(operation);
+}
+
+void Backend::CancelFile(FileOperation& operation) noexcept {
+  file_workers_->Cancel(operation);
+}
+
 Backend& CurrentBackend() {
   auto* backend = dynamic_cast<Backend*>(&detail::Loop::Current().driver());
   detail::Check(backend != nullptr,
@@ -90,6 +104,16 @@ bool IoOperation::Try() {
 }
 
 void IoOperation::Cancel() noexcept { descriptor_->backend().Cancel(*this); }
+
+bool FileOperation::Try() {
+  detail::Check(
+      static_cast<Driver*>(backend_) == &detail::Loop::Current().driver(),
+      "a file is used on another loop than the one it was opened on; open it "
+      "there");
+  return backend_->SubmitFile(*this);
+}
+
+void FileOperation::Cancel() noexcept { backend_->CancelFile(*this); }
 
 void IoOperation::Withdraw() noexcept {
   descriptor_->waiting[static_cast<int>(direction_)] = nullptr;

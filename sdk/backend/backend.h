@@ -43,8 +43,13 @@
 
 namespace braid {
 
+namespace detail {
+class FileWorkers;
+}
+
 class Backend;
 class CloseOperation;
+class FileOperation;
 class Host;
 class IoOperation;
 
@@ -53,6 +58,7 @@ enum class IoKind : uint8_t {
   kTcpListener,
   kTcpStream,
   kPollable,  // a foreign descriptor that is only waited for
+  kFile,      // a regular file or a directory
 };
 
 enum class IoDirection : uint8_t { kIn, kOut };
@@ -118,6 +124,15 @@ class Descriptor {
   size_t torn = 0;
   // What batches of datagrams are lent from.
   std::unique_ptr<detail::DatagramSlab> slab;
+  // A file's path.
+  std::string path;
+  // Where in a file the next read or write goes that doesn't say so, and
+  // whether one is under way.
+  uint64_t position = 0;
+  bool position_taken = false;
+  bool appends = false;  // every write goes to the end
+  // File operations under way. While there are any, the file isn't closed.
+  uint32_t file_operations = 0;
   // Chunks that are lent now. A reader waits while it is kMaxLentChunks.
   static constexpr uint32_t kMaxLentChunks = 4;
   uint32_t lent_chunks = 0;
@@ -238,7 +253,13 @@ class Backend : public Driver {
 
   virtual bool Submit(IoOperation& operation) = 0;
   virtual void Cancel(IoOperation& operation) noexcept = 0;
+  // A file on which operations are under way is released once more, after the
+  // last of them.
   virtual void Release(Descriptor& descriptor) noexcept = 0;
+  // The same for files (file_operation.h). By itself a backend does them on
+  // worker threads.
+  virtual bool SubmitFile(FileOperation& operation);
+  virtual void CancelFile(FileOperation& operation) noexcept;
   // Something lent from this descriptor's memory came back: what waits for room
   // may go on.
   virtual void Replenish(Descriptor& descriptor) noexcept = 0;
@@ -257,6 +278,7 @@ class Backend : public Driver {
 
   std::shared_ptr<Host> host_;
   detail::ChunkPool chunks_;
+  std::unique_ptr<detail::FileWorkers> file_workers_;  // once there is a file
   size_t descriptors_ = 0;
 };
 

@@ -71,7 +71,7 @@ absl::StatusOr<IoHandle> PosixBackend::Adopt(int fd, IoKind kind) {
     return status;
   IoHandle handle =
       MakeDescriptor(UniqueFd(fd), kind, kind == IoKind::kPollable);
-  if (kind != IoKind::kPollable) {
+  if (kind != IoKind::kPollable && kind != IoKind::kFile) {
     auto& descriptor = static_cast<PosixDescriptor&>(*handle.get());
     descriptor.local = LocalAddressOf(fd);
     descriptor.peer = PeerAddressOf(fd);

@@ -4,6 +4,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -119,6 +120,14 @@ absl::Status PrepareAdopted(int fd, IoKind kind) {
   // Not Closed, which is said of what the SDK had and closed.
   if (flags < 0) return absl::InvalidArgumentError(what + " is not open");
   if (kind == IoKind::kPollable) return absl::OkStatus();
+  if (kind == IoKind::kFile) {
+    struct stat about;
+    const bool good = ::fstat(fd, &about) == 0 &&
+                      (S_ISREG(about.st_mode) || S_ISDIR(about.st_mode));
+    return good ? absl::OkStatus()
+                : absl::InvalidArgumentError(
+                      what + " is not a regular file or directory");
+  }
   const int type = GetInt(fd, SOL_SOCKET, SO_TYPE);
   const int family = GetInt(fd, SOL_SOCKET, SO_DOMAIN);
   const bool listens = GetInt(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;

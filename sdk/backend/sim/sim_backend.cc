@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "braid/backend/file_operation.h"
 #include "braid/backend/sim/kernel.h"
 #include "braid/backend/sim/world.h"
 
@@ -105,6 +106,11 @@ bool SimBackend::Submit(IoOperation& operation) {
 
 void SimBackend::Cancel(IoOperation& operation) noexcept {
   operation.Withdraw();
+}
+
+bool SimBackend::SubmitFile(FileOperation& operation) {
+  operation.error = ENOSYS;
+  return true;
 }
 
 void SimBackend::Release(Descriptor& released) noexcept {

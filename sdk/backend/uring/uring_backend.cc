@@ -376,6 +376,7 @@ void UringBackend::Release(Descriptor& released) noexcept {
   auto& descriptor = static_cast<UringDescriptor&>(released);
   const DescriptorRef alive(&descriptor);
   descriptor.closed = true;
+  if (descriptor.file_operations > 0) return;
   for (const int which : {kIn, kOut}) {
     UringDescriptor::Lane& lane = descriptor.lanes[which];
     IoOperation* waiting = descriptor.waiting[which];

@@ -1,0 +1,202 @@
+#include "braid/backend/file_calls.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+namespace braid::detail {
+namespace {
+
+// The kernel moves up to 2 GiB less a page in one call.
+constexpr size_t kLargestTransfer = size_t{1} << 30;
+
+template <typename F>
+auto Retried(F call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+int ErrorOf(long result) { return result < 0 ? errno : 0; }
+
+FileKind KindOf(mode_t mode) {
+  if (S_ISREG(mode)) return FileKind::kRegular;
+  if (S_ISDIR(mode)) return FileKind::kDirectory;
+  if (S_ISLNK(mode)) return FileKind::kSymbolicLink;
+  return FileKind::kOther;
+}
+
+int Open(OpenFileOperation& operation) {
+  // A FIFO that nobody writes to would block; what isn't a regular file is
+  // refused right after. Nor is a terminal to become the process's own.
+  const int flags = operation.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  const int fd = Retried([&] {
+    return ::open(operation.path.c_str(), flags, operation.permissions);
+  });
+  if (fd < 0) {
+    operation.wrong_kind = errno == EISDIR || errno == ENOTDIR ||
+                           errno == ENXIO || errno == ENODEV;
+    return errno;
+  }
+  struct stat about;
+  int error = ErrorOf(::fstat(fd, &about));
+  const bool directory = (operation.flags & O_DIRECTORY) != 0;
+  if (error == 0 && !directory && !S_ISREG(about.st_mode)) {
+    operation.wrong_kind = true;
+    error = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
+  }
+  if (error != 0) {
+    ::close(fd);
+    return error;
+  }
+  operation.fd = fd;
+  return 0;
+}
+
+int Read(ReadFileOperation& operation, int fd) {
+  while (operation.done < operation.buffer.size()) {
+    const std::span<std::byte> rest = operation.buffer.subspan(operation.done);
+    const ssize_t got = Retried([&] {
+      return ::pread(fd, rest.data(), std::min(rest.size(), kLargestTransfer),
+                     static_cast<off_t>(operation.offset + operation.done));
+    });
+    // What came before an error is given; the next read meets it.
+    if (got < 0) return operation.done > 0 ? 0 : errno;
+    if (got == 0) return 0;
+    operation.done += static_cast<size_t>(got);
+  }
+  return 0;
+}
+
+int Write(WriteFileOperation& operation, int fd) {
+  while (operation.done < operation.data.size()) {
+    const std::span<const std::byte> rest =
+        operation.data.subspan(operation.done);
+    const ssize_t put = Retried([&] {
+      return ::pwrite(fd, rest.data(), std::min(rest.size(), kLargestTransfer),
+                      static_cast<off_t>(operation.offset + operation.done));
+    });
+    if (put < 0) return errno;
+    operation.done += static_cast<size_t>(put);
+  }
+  return 0;
+}
+
+int Info(FileInfoOperation& operation, int fd) {
+  struct stat about;
+  int result = 0;
+  if (operation.descriptor() != nullptr) {
+    result = ::fstat(fd, &about);
+  } else if (operation.follow_link) {
+    result = ::stat(operation.path.c_str(), &about);
+  } else {
+    result = ::lstat(operation.path.c_str(), &about);
+  }
+  if (result != 0) return errno;
+  FileInfo& info = operation.info;
+  info.kind = KindOf(about.st_mode);
+  info.size = static_cast<uint64_t>(about.st_size);
+  info.permissions = about.st_mode & 07777;
+  info.modified = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::seconds(about.st_mtim.tv_sec) +
+          std::chrono::nanoseconds(about.st_mtim.tv_nsec)));
+  info.device = about.st_dev;
+  info.inode = about.st_ino;
+  info.links = about.st_nlink;
+  return 0;
+}
+
+FileKind KindOfEntry(unsigned char type) {
+  switch (type) {
+    case DT_REG:
+      return FileKind::kRegular;
+    case DT_DIR:
+      return FileKind::kDirectory;
+    case DT_LNK:
+      return FileKind::kSymbolicLink;
+    default:
+      return FileKind::kOther;
+  }
+}
+
+int ListDirectory(ListDirectoryOperation& operation) {
+  DIR* directory = ::opendir(operation.path.c_str());
+  if (directory == nullptr) return errno;
+  int error = 0;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory);
+    if (entry == nullptr) {
+      error = errno;
+      break;
+    }
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    operation.entries.push_back(
+        {std::string(name), KindOfEntry(entry->d_type)});
+  }
+  ::closedir(directory);
+  return error;
+}
+
+int Call(FileOperation& operation, int fd) {
+  switch (operation.code()) {
+    case FileCode::kOpen:
+      return Open(static_cast<OpenFileOperation&>(operation));
+    case FileCode::kRead:
+      return Read(static_cast<ReadFileOperation&>(operation), fd);
+    case FileCode::kWrite:
+      return Write(static_cast<WriteFileOperation&>(operation), fd);
+    case FileCode::kSync:
+      return ErrorOf(Retried([&] {
+        return static_cast<SyncFileOperation&>(operation).data_only
+                   ? ::fdatasync(fd)
+                   : ::fsync(fd);
+      }));
+    case FileCode::kInfo:
+      return Info(static_cast<FileInfoOperation&>(operation), fd);
+    case FileCode::kResize:
+      return ErrorOf(Retried([&] {
+        return ::ftruncate(
+            fd, static_cast<off_t>(
+                    static_cast<ResizeFileOperation&>(operation).size));
+      }));
+    case FileCode::kRename: {
+      auto& rename = static_cast<RenameOperation&>(operation);
+      return ErrorOf(::rename(rename.from.c_str(), rename.to.c_str()));
+    }
+    case FileCode::kRemove: {
+      auto& remove = static_cast<RemoveOperation&>(operation);
+      return ErrorOf(remove.directory ? ::rmdir(remove.path.c_str())
+                                      : ::unlink(remove.path.c_str()));
+    }
+    case FileCode::kMakeDirectory: {
+      auto& make = static_cast<MakeDirectoryOperation&>(operation);
+      return ErrorOf(::mkdir(make.path.c_str(), make.permissions));
+    }
+    case FileCode::kListDirectory:
+      return ListDirectory(static_cast<ListDirectoryOperation&>(operation));
+  }
+  return ENOSYS;
+}
+
+}  // namespace
+
+void CallFile(FileOperation& operation, int fd) noexcept {
+  try {
+    operation.error = Call(operation, fd);
+  } catch (const std::bad_alloc&) {
+    operation.error = ENOMEM;
+  }
+}
+
+}  // namespace braid::detail

@@ -1,0 +1,150 @@
+#include "braid/fs/file.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "braid/backend/errno_status.h"
+#include "braid/fs/detail/path.h"
+
+namespace braid {
+namespace {
+
+constexpr uint64_t kLargestOffset = std::numeric_limits<int64_t>::max();
+
+int FlagsOf(const FileOptions& options) {
+  int flags = options.write ? (options.read ? O_RDWR : O_WRONLY) : O_RDONLY;
+  if (options.append) flags |= O_APPEND;
+  if (options.create) flags |= O_CREAT;
+  if (options.exclusive) flags |= O_EXCL;
+  if (options.truncate) flags |= O_TRUNC;
+  return flags;
+}
+
+const char* MistakeIn(const FileOptions& options) {
+  if (!options.read && !options.write)
+    return "it is opened neither to read nor to write";
+  if (!options.write && (options.append || options.create || options.truncate))
+    return "append, create and truncate need write";
+  if (options.exclusive && !options.create) return "exclusive needs create";
+  if (options.append && options.truncate)
+    return "append and truncate exclude each other";
+  if (options.permissions > 07777) return "permissions go up to 07777";
+  return nullptr;
+}
+
+}  // namespace
+
+File::OpenOp::OpenOp(std::string path, const FileOptions& options)
+    : OpenFileOperation(std::move(path), FlagsOf(options), options.permissions),
+      mistake_(MistakeIn(options)) {
+  if (mistake_ == nullptr) mistake_ = detail::MistakeInPath(this->path);
+}
+
+bool File::OpenOp::Try() { return mistake_ != nullptr || FileOperation::Try(); }
+
+absl::StatusOr<File> File::OpenOp::TakeResult() {
+  const std::string what = absl::StrCat("open '", detail::Readable(path), "'");
+  if (mistake_ != nullptr)
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", mistake_));
+  if (error != 0) {
+    if (wrong_kind && (error == EINVAL || error == EISDIR || error == ENXIO)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, ": it is ",
+                       error == EISDIR ? "a directory" : "not a regular file",
+                       "; a File reads and writes regular files"));
+    }
+    return ErrnoStatus(error, what);
+  }
+  opened.get()->path = std::move(path);
+  opened.get()->appends = (flags & O_APPEND) != 0;
+  return File(std::move(opened));
+}
+
+void File::Seek(uint64_t position) {
+  Descriptor* descriptor = handle_.Use();
+  detail::Check(!descriptor->position_taken,
+                "a file's position is set while a Read or Write uses it; wait "
+                "for its end, or use ReadAt and WriteAt");
+  descriptor->position = position;
+}
+
+bool File::Position::Take(uint64_t& offset) {
+  if (!used_ || descriptor_->closed) return true;
+  if (descriptor_->position_taken) return false;
+  taken_ = descriptor_->position_taken = true;
+  offset = descriptor_->position;
+  return true;
+}
+
+void File::Position::Advance(size_t bytes) {
+  if (taken_) descriptor_->position += bytes;
+}
+
+bool File::ReadOp::Try() {
+  if (!position_.Take(offset)) {
+    error = EBUSY;
+    return true;
+  }
+  if (offset > kLargestOffset - buffer.size()) {
+    error = EOVERFLOW;
+    return true;
+  }
+  return FileOperation::Try();
+}
+
+absl::StatusOr<size_t> File::ReadOp::TakeResult() {
+  if (error != 0)
+    return ErrnoStatus(error, absl::StrCat("read ", descriptor()->Describe()));
+  position_.Advance(done);
+  return done;
+}
+
+bool File::WriteOp::Try() {
+  if (misplaced_) {
+    error = EINVAL;
+    return true;
+  }
+  if (!position_.Take(offset)) {
+    error = EBUSY;
+    return true;
+  }
+  if (offset > kLargestOffset - data.size()) {
+    error = EFBIG;
+    return true;
+  }
+  return FileOperation::Try();
+}
+
+absl::Status File::WriteOp::TakeResult() {
+  position_.Advance(done);
+  if (error == 0) return absl::OkStatus();
+  const std::string what = absl::StrCat("write ", descriptor()->Describe());
+  if (misplaced_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " at an offset: it was opened to append"));
+  }
+  if (done == 0) return ErrnoStatus(error, what);
+  return ErrnoStatus(error, absl::StrCat(what, ", after ", done, " of ",
+                                         data.size(), " bytes"));
+}
+
+absl::Status File::SyncOp::TakeResult() {
+  if (error == 0) return absl::OkStatus();
+  return ErrnoStatus(error, absl::StrCat("sync ", descriptor()->Describe()));
+}
+
+absl::StatusOr<FileInfo> File::InfoOp::TakeResult() {
+  if (error == 0) return info;
+  return ErrnoStatus(error, absl::StrCat("look at ", descriptor()->Describe()));
+}
+
+absl::Status File::ResizeOp::TakeResult() {
+  if (error == 0) return absl::OkStatus();
+  return ErrnoStatus(error, absl::StrCat("resize ", descriptor()->Describe(),
+                                         " to ", size, " bytes"));
+}
+
+}  // namespace braid

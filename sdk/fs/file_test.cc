@@ -1,0 +1,439 @@
+// Files: what they read and write, and what becomes of operations that are
+// cancelled, of files that are closed, and of machines without threads.
+
+#include "braid/fs/file.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "braid/backend/asio/asio_backend.h"
+#include "braid/backend/every_backend.h"
+#include "braid/backend/wrapped_host.h"
+#include "braid/core/core.h"
+#include "braid/core/status.h"
+#include "braid/fs/filesystem.h"
+
+namespace braid {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr char kWhy[] = "the simulation has no disk";
+
+// A directory that goes with all that is in it.
+class Scratch {
+ public:
+  Scratch() {
+    std::string pattern = testing::TempDir() + "/braid_fs_XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { std::filesystem::remove_all(path_); }
+  std::string operator/(std::string_view name) const {
+    return path_ + "/" + std::string(name);
+  }
+
+ private:
+  std::string path_;
+};
+
+constexpr FileOptions kNew = {.write = true, .create = true};
+
+TEST(File, WhatWasWrittenIsRead) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    co_await OrReturn(file.Write("hello, "));
+    co_await OrReturn(file.Write("world"));
+    EXPECT_EQ(file.position(), 12u);
+    co_await OrReturn(file.Sync());
+    co_await OrReturn(file.SyncData());
+    const FileInfo info = co_await OrReturn(file.Info());
+    EXPECT_EQ(info.size, 12u);
+    EXPECT_EQ(info.kind, FileKind::kRegular);
+    EXPECT_EQ(info.links, 1u);
+
+    std::array<char, 8> buffer;
+    file.Seek(7);
+    const size_t size = co_await OrReturn(file.Read(buffer));
+    EXPECT_EQ(std::string_view(buffer.data(), size), "world");
+    const size_t end = co_await OrReturn(file.Read(buffer));
+    EXPECT_EQ(end, 0u);
+    const size_t at = co_await OrReturn(file.ReadAt(3, buffer));
+    EXPECT_EQ(std::string_view(buffer.data(), at), "lo, worl");
+    EXPECT_EQ(file.position(), 12u) << "ReadAt leaves it";
+    co_await OrReturn(file.WriteAt(0, "J"));
+    co_await OrReturn(file.Resize(5));
+    file.Seek(0);
+    const size_t cut = co_await OrReturn(file.Read(buffer));
+    EXPECT_EQ(std::string_view(buffer.data(), cut), "Jello");
+    co_await file.Close();
+    co_return absl::OkStatus();
+  });
+}
+
+// More than one call of the kernel takes, beyond what 32 bits count.
+TEST(File, OffsetsGoBeyondFourGigabytes) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "large", kNew));
+    constexpr uint64_t kFar = uint64_t{5} << 30;
+    co_await OrReturn(file.WriteAt(kFar, "end"));
+    const FileInfo info = co_await OrReturn(file.Info());
+    EXPECT_EQ(info.size, kFar + 3);
+    std::array<char, 4> buffer;
+    const size_t size = co_await OrReturn(file.ReadAt(kFar - 1, buffer));
+    EXPECT_EQ(std::string_view(buffer.data(), size),
+              std::string_view("\0end", 4));
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(File, AppendingGoesToTheEnd) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    const FileOptions append = {.write = true, .append = true, .create = true};
+    File a = co_await OrReturn(File::Open(scratch / "log", append));
+    File b = co_await OrReturn(File::Open(scratch / "log", append));
+    co_await OrReturn(a.Write("one "));
+    co_await OrReturn(b.Write("two "));
+    co_await OrReturn(a.Write("three"));
+    const absl::Status misplaced = co_await a.WriteAt(0, "x");
+    EXPECT_TRUE(absl::IsInvalidArgument(misplaced)) << misplaced;
+    const std::string text =
+        co_await OrReturn(ReadWholeFile(scratch / "log", {}));
+    EXPECT_EQ(text, "one two three");
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(File, ErrorsNameTheFileAndSayWhy) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    absl::Status status = (co_await File::Open(scratch / "none")).status();
+    EXPECT_TRUE(absl::IsNotFound(status)) << status;
+    EXPECT_NE(status.message().find("/none'"), std::string_view::npos);
+    {
+      File made = co_await OrReturn(File::Open(scratch / "a", kNew));
+    }
+    status =
+        (co_await File::Open(
+             scratch / "a", {.write = true, .create = true, .exclusive = true}))
+            .status();
+    EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+    status = (co_await File::Open(scratch / "")).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_NE(status.message().find("directory"), std::string_view::npos);
+    status = (co_await File::Open("")).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    status = (co_await File::Open(std::string("a\0b", 3))).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    status = (co_await File::Open("x", {.read = false})).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    status = (co_await File::Open("x", {.create = true})).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    File read = co_await OrReturn(File::Open(scratch / "a"));
+    status = co_await read.Write("x");
+    EXPECT_FALSE(status.ok());
+    std::array<char, 4> buffer;
+    status = (co_await read.ReadAt(UINT64_MAX, buffer)).status();
+    EXPECT_FALSE(status.ok());
+    co_return absl::OkStatus();
+  });
+}
+
+// Opening a FIFO that nobody writes to held a thread for ever.
+TEST(File, WhatIsNoRegularFileIsRefused) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    EXPECT_EQ(::mkfifo((scratch / "fifo").c_str(), 0600), 0);
+    for (const bool write : {false, true}) {
+      const absl::Status status =
+          (co_await File::Open(scratch / "fifo",
+                               {.read = !write, .write = write}))
+              .status();
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    }
+    const absl::Status status = (co_await File::Open("/dev/null")).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    co_return absl::OkStatus();
+  });
+}
+
+Task<absl::Status> WriteBlock(File& file, uint64_t index) {
+  const std::vector<char> block(4096, static_cast<char>('a' + index % 26));
+  co_return co_await file.WriteAt(index * block.size(), block);
+}
+
+// More than there are threads for at a time.
+TEST(File, ManyOperationsAtATime) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    constexpr uint64_t kBlocks = 100;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<void> {
+      for (uint64_t i = 0; i < kBlocks; ++i)
+        group.Start("write", WriteBlock, std::ref(file), i);
+      EXPECT_TRUE((co_await group.Join()).ok());
+    }));
+    const std::string text =
+        co_await OrReturn(ReadWholeFile(scratch / "a", {}));
+    EXPECT_EQ(text.size(), kBlocks * 4096);
+    for (uint64_t i = 0; i < kBlocks; ++i) {
+      EXPECT_EQ(text.substr(i * 4096, 4096),
+                std::string(4096, static_cast<char>('a' + i % 26)));
+    }
+    co_return absl::OkStatus();
+  });
+}
+
+Task<absl::Status> ReadAll(File& file, std::vector<char>& buffer) {
+  co_return (co_await file.Read(buffer)).status();
+}
+
+TEST(File, OneOperationAtATimeUsesThePosition) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    const std::vector<char> data(1 << 20, 'x');
+    co_await OrReturn(file.Write(data));
+    file.Seek(0);
+    std::vector<char> buffer(data.size());
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("reader", ReadAll, std::ref(file), std::ref(buffer));
+          co_await UntilWaiting("reader");
+          std::array<char, 1> one;
+          const absl::Status status = (co_await file.Read(one)).status();
+          EXPECT_TRUE(IsBusy(status)) << status;
+          co_await OrReturn(file.ReadAt(0, one));
+          EXPECT_TRUE((co_await group.Join()).ok());
+          EXPECT_EQ(file.position(), data.size());
+          co_return absl::OkStatus();
+        });
+  });
+}
+
+// Closing waits for what is under way; what comes after is refused.
+TEST(File, IsClosedAfterWhatIsUnderWay) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    const std::vector<char> data(1 << 20, 'x');
+    co_await OrReturn(file.Write(data));
+    file.Seek(0);
+    std::vector<char> buffer(data.size());
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          auto reader =
+              group.Start("reader", ReadAll, std::ref(file), std::ref(buffer));
+          co_await UntilWaiting("reader");
+          co_await file.Close();
+          EXPECT_EQ(buffer, data);
+          EXPECT_EQ(file.native_handle(), -1);
+          const absl::Status status = (co_await file.Read(buffer)).status();
+          EXPECT_TRUE(IsClosed(status)) << status;
+          co_await file.Close();
+          co_return co_await group.Join();
+        });
+  });
+}
+
+// A limit on sizes stands for a disk that is full.
+TEST(File, AFullDiskSaysHowMuchWasWritten) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    rlimit before;
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    const rlimit small = {1000, before.rlim_max};
+    // Worker threads block SIGXFSZ, which ends a process otherwise.
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    const std::vector<char> data(4096, 'x');
+    const absl::Status status = co_await file.Write(data);
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(status.message().find("after 1000 of 4096 bytes"),
+              std::string_view::npos)
+        << status;
+    EXPECT_EQ(file.position(), 1000u);
+    co_return absl::OkStatus();
+  });
+}
+
+// Holds jobs back until it is told to let them go.
+class SlowHost final : public WrappedHost {
+ public:
+  absl::Status StartJob(std::shared_ptr<HostJob> job) override {
+    if (refuse) return absl::ResourceExhaustedError("no thread");
+    if (!hold) return WrappedHost::StartJob(std::move(job));
+    held.push_back(std::move(job));
+    return absl::OkStatus();
+  }
+  void LetGo() {
+    hold = false;
+    for (std::shared_ptr<HostJob>& job : std::exchange(held, {}))
+      EXPECT_TRUE(WrappedHost::StartJob(std::move(job)).ok());
+  }
+
+  bool refuse = false;
+  bool hold = false;
+  std::vector<std::shared_ptr<HostJob>> held;
+};
+
+template <typename B>
+void RunOnSlowHost(B body) {
+  const auto host = std::make_shared<SlowHost>();
+  const auto backend = MakeAsioBackend(host);
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  const absl::Status status = Run(**backend, [&]() -> Task<absl::Status> {
+    co_return co_await body(*host);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+Task<absl::Status> WriteX(File& file, uint64_t offset) {
+  co_return co_await file.WriteAt(offset, "x");
+}
+
+TEST(FileCancellation, BeforeAThreadHasBegunItDidNotHappen) {
+  RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    host.hold = true;
+    // Some are with threads that don't take them up, some wait for one.
+    const std::optional<absl::Status> status = co_await MoveOnAfter(
+        10ms, WithTaskGroup([&](TaskGroup& group) -> Task<void> {
+          for (uint64_t i = 0; i < 40; ++i)
+            group.Start("write", WriteX, std::ref(file), i);
+          EXPECT_TRUE((co_await group.Join()).ok());
+        }));
+    EXPECT_FALSE(status.has_value());
+    host.LetGo();
+    const FileInfo info = co_await OrReturn(file.Info());
+    EXPECT_EQ(info.size, 0u);
+    co_await file.Close();
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(FileCancellation, AfterAThreadHasBegunItCompletes) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    const std::vector<char> data(16 << 20, 'x');
+    CancelScope scope;
+    std::optional<absl::Status> written;
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("writer", [&]() -> Task<void> {
+            written = co_await scope.Run(file.Write(data));
+          });
+          co_await UntilWaiting("writer");
+          co_await SleepFor(1ms);
+          scope.Cancel();
+          scope.Cancel();
+          EXPECT_TRUE((co_await group.Join()).ok());
+          const FileInfo info = co_await OrReturn(file.Info());
+          if (written.has_value()) {
+            EXPECT_TRUE(written->ok()) << *written;
+            EXPECT_EQ(info.size, data.size());
+            EXPECT_EQ(file.position(), data.size());
+          } else {
+            EXPECT_EQ(info.size, 0u) << "all or nothing";
+            EXPECT_EQ(file.position(), 0u);
+          }
+          co_return absl::OkStatus();
+        });
+  });
+}
+
+TEST(FileCancellation, BeforeItStartsItDoesNotHappen) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    CancelScope scope;
+    scope.Cancel();
+    const auto opened = co_await scope.Run(File::Open(scratch / "a", kNew));
+    EXPECT_FALSE(opened.has_value());
+    const absl::Status status = (co_await GetFileInfo(scratch / "a")).status();
+    EXPECT_TRUE(absl::IsNotFound(status)) << status;
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(FileCancellation, CleanUpMayUseTheFile) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    const auto result = co_await MoveOnAfter(
+        1ms, Finally(SleepForever(),
+                     [&](const Outcome<void>&) -> Task<absl::Status> {
+                       co_return co_await file.Write("bye");
+                     }));
+    EXPECT_FALSE(result.has_value());
+    const std::string text =
+        co_await OrReturn(ReadWholeFile(scratch / "a", {}));
+    EXPECT_EQ(text, "bye");
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(FileWorkers, WithoutAThreadItIsAnError) {
+  RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    host.refuse = true;
+    const absl::Status status = co_await file.Write("x");
+    EXPECT_FALSE(status.ok());
+    EXPECT_EQ(file.position(), 0u);
+    host.refuse = false;
+    co_return co_await file.Write("x");
+  });
+}
+
+// One that waits for a thread gets it when another comes free, although the
+// system gives no new one.
+TEST(FileWorkers, ThoseThatAreThereServeAll) {
+  RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          host.hold = true;
+          group.Start("first", WriteX, std::ref(file), 0);
+          co_await UntilWaiting("first");
+          host.refuse = true;
+          group.Start("second", WriteX, std::ref(file), 1);
+          co_await UntilWaiting("second");
+          host.refuse = false;
+          host.LetGo();
+          co_return co_await group.Join();
+        });
+  });
+}
+
+TEST(FileSimulation, ThereIsNoDiskYet) {
+  RunOnBackend("sim", []() -> Task<absl::Status> {
+    const absl::Status status = (co_await File::Open("a")).status();
+    EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+    co_return absl::OkStatus();
+  });
+}
+
+}  // namespace
+}  // namespace braid

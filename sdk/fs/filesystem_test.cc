@@ -1,0 +1,132 @@
+// What there is to do with names of files, and whole files.
+
+#include "braid/fs/filesystem.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "braid/backend/every_backend.h"
+#include "braid/core/core.h"
+#include "braid/fs/file.h"
+
+namespace braid {
+namespace {
+
+constexpr char kWhy[] = "the simulation has no disk";
+
+std::string MakeScratch() {
+  std::string pattern = testing::TempDir() + "/braid_fs_XXXXXX";
+  return ::mkdtemp(pattern.data());
+}
+
+TEST(Filesystem, NamesAreMadeListedRenamedAndRemoved) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    const std::string top = MakeScratch();
+    co_await OrReturn(MakeDirectory(top + "/d"));
+    absl::Status status = co_await MakeDirectory(top + "/d");
+    EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+    co_await OrReturn(ReplaceFile(top + "/b", "two"));
+    co_await OrReturn(ReplaceFile(top + "/a", "one"));
+    std::filesystem::create_symlink("a", top + "/l");
+    const std::vector<DirectoryEntry> entries =
+        co_await OrReturn(ListDirectory(top));
+    std::string listed;
+    for (const DirectoryEntry& entry : entries) listed += entry.name + " ";
+    EXPECT_EQ(listed, "a b d l ");
+    const FileInfo link =
+        co_await OrReturn(GetFileInfo(top + "/l", /*follow_link=*/false));
+    EXPECT_EQ(link.kind, FileKind::kSymbolicLink);
+    const FileInfo target = co_await OrReturn(GetFileInfo(top + "/l"));
+    EXPECT_EQ(target.kind, FileKind::kRegular);
+    EXPECT_EQ(target.size, 3u);
+    const FileInfo directory = co_await OrReturn(GetFileInfo(top + "/d"));
+    EXPECT_EQ(directory.kind, FileKind::kDirectory);
+
+    co_await OrReturn(Rename(top + "/a", top + "/b"));
+    const std::string text = co_await OrReturn(ReadWholeFile(top + "/b"));
+    EXPECT_EQ(text, "one");
+    co_await OrReturn(SyncDirectory(top));
+    status = co_await RemoveFile(top + "/a");
+    EXPECT_TRUE(absl::IsNotFound(status)) << status;
+    EXPECT_NE(status.message().find(top + "/a"), std::string_view::npos);
+    co_await OrReturn(RemoveFile(top + "/b"));
+    co_await OrReturn(RemoveFile(top + "/l"));
+    status = co_await RemoveDirectory(top);
+    EXPECT_FALSE(status.ok());
+    co_await OrReturn(RemoveDirectory(top + "/d"));
+    co_await OrReturn(RemoveDirectory(top));
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(Filesystem, PathsThatNobodyCanMeanAreRefused) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    const std::string zero("/tmp/a\0b", 8);
+    for (const std::string& path : {std::string(), zero}) {
+      absl::Status status = (co_await GetFileInfo(path)).status();
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = co_await Rename(path, "/tmp/x");
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = co_await Rename("/tmp/x", path);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = co_await RemoveFile(path);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = co_await MakeDirectory(path);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = (co_await ListDirectory(path)).status();
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = co_await SyncDirectory(path);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      status = (co_await ReadWholeFile(path)).status();
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    }
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(Filesystem, AWholeFileHasALimit) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    const std::string top = MakeScratch();
+    const std::string path = top + "/a";
+    for (const size_t size : {0u, 1u, 4095u, 4096u, 4097u, 100'000u}) {
+      const std::string data(size, 'x');
+      co_await OrReturn(ReplaceFile(path, data, {.durable = false}));
+      const std::string all =
+          co_await OrReturn(ReadWholeFile(path, {.max_size = size}));
+      EXPECT_EQ(all, data);
+      if (size == 0) continue;
+      const absl::Status status =
+          (co_await ReadWholeFile(path, {.max_size = size - 1})).status();
+      EXPECT_TRUE(absl::IsOutOfRange(status)) << status;
+    }
+    // Says that it is empty, and isn't.
+    const std::string proc =
+        co_await OrReturn(ReadWholeFile("/proc/self/maps"));
+    EXPECT_GT(proc.size(), 100u);
+    std::filesystem::remove_all(top);
+    co_return absl::OkStatus();
+  });
+}
+
+TEST(Filesystem, AFileThatCanNotBeReplacedStays) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    const std::string top = MakeScratch();
+    const std::string path = top + "/a";
+    co_await OrReturn(ReplaceFile(path, "old"));
+    std::filesystem::create_directory(path + ".new");
+    const absl::Status status = co_await ReplaceFile(path, "new");
+    EXPECT_FALSE(status.ok());
+    const std::string text = co_await OrReturn(ReadWholeFile(path));
+    EXPECT_EQ(text, "old");
+    std::filesystem::remove_all(top);
+    co_return absl::OkStatus();
+  });
+}
+
+}  // namespace
+}  // namespace braid
