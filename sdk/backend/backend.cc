@@ -35,6 +35,10 @@ void Descriptor::MarkReleased() {
   while (CloseOperation* waiter = close_waiters_.PopFront()) waiter->Complete();
 }
 
+void Descriptor::EndFileOperation() {
+  if (--file_operations == 0 && closed) backend_->Release(*this);
+}
+
 std::string Descriptor::Describe() const {
   switch (kind_) {
     case IoKind::kUdp:

@@ -131,7 +131,9 @@ class Descriptor {
   uint64_t position = 0;
   bool position_taken = false;
   bool appends = false;  // every write goes to the end
-  // File operations under way. While there are any, the file isn't closed.
+  // For backends: file operations under way. While there are any, the file
+  // isn't closed: the last one releases it once more.
+  void EndFileOperation();
   uint32_t file_operations = 0;
   // Chunks that are lent now. A reader waits while it is kMaxLentChunks.
   static constexpr uint32_t kMaxLentChunks = 4;

@@ -84,8 +84,11 @@ class FileOperation : public OperationBase, public detail::IntrusiveListNode {
 
   // An errno of what went wrong, 0 if it went well. EBADF: closed by this side.
   int error = 0;
-  // For backends: who does it, on a worker thread.
+  // For backends: who does it, on a worker thread; and that the kernel does it,
+  // and was asked to stop.
   std::shared_ptr<detail::FileJob> job;
+  bool with_kernel = false;
+  bool stopping = false;
 
  protected:
   // About a path, on the backend of the loop that runs here.

@@ -121,10 +121,8 @@ void FileWorkers::Ended(FileOperation& operation) {
 }
 
 void FileWorkers::Leave(FileOperation& operation) {
-  Descriptor* descriptor = operation.descriptor();
-  if (descriptor == nullptr) return;
-  if (--descriptor->file_operations == 0 && descriptor->closed)
-    descriptor->backend().Release(*descriptor);
+  if (operation.descriptor() != nullptr)
+    operation.descriptor()->EndFileOperation();
 }
 
 void FileWorkers::BeginNext() {

@@ -4,6 +4,7 @@
 #include "braid/fs/file.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 
 #include "braid/backend/asio/asio_backend.h"
 #include "braid/backend/every_backend.h"
+#include "braid/backend/uring/uring_backend.h"
 #include "braid/backend/wrapped_host.h"
 #include "braid/core/core.h"
 #include "braid/core/status.h"
@@ -262,11 +264,13 @@ TEST(File, AFullDiskSaysHowMuchWasWritten) {
     rlimit before;
     EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
     const rlimit small = {1000, before.rlim_max};
-    // Worker threads block SIGXFSZ, which ends a process otherwise.
+    // It ends a process otherwise.
+    const auto ignored = ::signal(SIGXFSZ, SIG_IGN);
     EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
     const std::vector<char> data(4096, 'x');
     const absl::Status status = co_await file.Write(data);
     EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    ::signal(SIGXFSZ, ignored);
     EXPECT_FALSE(status.ok());
     EXPECT_NE(status.message().find("after 1000 of 4096 bytes"),
               std::string_view::npos)
@@ -425,6 +429,34 @@ TEST(FileWorkers, ThoseThatAreThereServeAll) {
           co_return co_await group.Join();
         });
   });
+}
+
+// Reads, writes and syncs are requests of the ring, if the kernel takes them.
+TEST(FileUring, NeedsNoThreadToReadAndWrite) {
+  if (!detail::HasBackend("uring")) GTEST_SKIP() << "no io_uring here";
+  for (const bool requests : {true, false}) {
+    const auto host = std::make_shared<SlowHost>();
+    detail::UringOptions options;
+    options.file_requests = requests;
+    const auto backend = detail::MakeUringBackend(options, host);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    const absl::Status status =
+        braid::Run(**backend, [&]() -> Task<absl::Status> {
+          Scratch scratch;
+          File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+          host->refuse = true;
+          std::array<char, 10> buffer;
+          const absl::Status written = co_await file.Write("hello");
+          const absl::Status synced = co_await file.Sync();
+          const absl::Status read = (co_await file.ReadAt(0, buffer)).status();
+          host->refuse = false;
+          EXPECT_EQ(written.ok(), requests) << written;
+          EXPECT_EQ(synced.ok(), requests) << synced;
+          EXPECT_EQ(read.ok(), requests) << read;
+          co_return co_await file.Write("hello");
+        });
+    EXPECT_TRUE(status.ok()) << status;
+  }
 }
 
 TEST(FileSimulation, ThereIsNoDiskYet) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "braid/backend/socket_calls.h"
 #include "braid/backend/uring/chunk_ring.h"
 #include "braid/backend/uring/datagram_pool.h"
+#include "braid/backend/uring/file_requests.h"
 #include "braid/backend/uring/ring.h"
 
 namespace braid {
@@ -38,8 +40,8 @@ constexpr size_t kLargestDeparture = 2048;
 constexpr size_t kLargestTransfer = size_t{1} << 30;
 
 // What a completion is about. Anything else is the address of a descriptor,
-// with its direction in the lowest bit, or of a departure, with the next one
-// set.
+// with its direction in the lowest bit, of a departure, with the next one set,
+// or of a file operation, with the one after that.
 constexpr uint64_t kNothing = 0;
 constexpr uint64_t kWakeUp = 4;
 constexpr uint64_t kDirectionBit = 1;
@@ -101,6 +103,8 @@ class UringBackend final : public PosixBackend {
   void Cancel(IoOperation& operation) noexcept override;
   void Release(Descriptor& descriptor) noexcept override;
   void Replenish(Descriptor& descriptor) noexcept override;
+  bool SubmitFile(FileOperation& operation) override;
+  void CancelFile(FileOperation& operation) noexcept override;
 
  private:
   class UringDescriptor;
@@ -184,6 +188,7 @@ class UringBackend final : public PosixBackend {
   bool UsesChunkRing();
 
   std::unique_ptr<Ring> ring_;
+  std::optional<FileRequests> files_;
   std::unique_ptr<DatagramPool> pool_;     // once a UDP socket receives
   std::unique_ptr<ChunkRing> chunk_ring_;  // once a stream receives chunks
   // What the kernel has, as far as it is known.
@@ -265,6 +270,7 @@ absl::Status UringBackend::Init() {
   absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Open(options_);
   if (!ring.ok()) return ring.status();
   ring_ = *std::move(ring);
+  if (options_.file_requests) files_.emplace(*ring_);
   // Blocking: a read of it is a request, and waits.
   return OpenWakeUp(0);
 }
@@ -327,6 +333,8 @@ void UringBackend::TakeCompletions() {
     const uint64_t data = completion.user_data;
     if (data == kNothing) return;
     if (data == kWakeUp) return OnWakeUp();
+    if ((data & FileRequests::kBit) != 0)
+      return files_->OnCompletion(data, completion.res);
     if ((data & kDepartureBit) != 0) {
       OnDeparture(*reinterpret_cast<Departure*>(data & ~kDepartureBit),
                   completion.res);
@@ -421,6 +429,20 @@ void UringBackend::Replenish(Descriptor& replenished) noexcept {
 }
 
 // Operations.
+
+bool UringBackend::SubmitFile(FileOperation& operation) {
+  return files_.has_value() && files_->Takes(operation)
+             ? files_->Submit(operation)
+             : Backend::SubmitFile(operation);
+}
+
+void UringBackend::CancelFile(FileOperation& operation) noexcept {
+  if (operation.with_kernel) {
+    files_->Cancel(operation);
+  } else {
+    Backend::CancelFile(operation);
+  }
+}
 
 bool UringBackend::Submit(IoOperation& operation) {
   auto& descriptor = static_cast<UringDescriptor&>(operation.descriptor());
