@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <memory>
 #include <new>
+#include <string>
+#include <string_view>
 
 namespace braid::detail {
 namespace {
@@ -129,23 +131,21 @@ FileKind KindOfEntry(unsigned char type) {
 }
 
 int ListDirectory(ListDirectoryOperation& operation) {
-  DIR* directory = ::opendir(operation.path.c_str());
+  struct Close {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, Close> directory(
+      ::opendir(operation.path.c_str()));
   if (directory == nullptr) return errno;
-  int error = 0;
   for (;;) {
     errno = 0;
-    const dirent* entry = ::readdir(directory);
-    if (entry == nullptr) {
-      error = errno;
-      break;
-    }
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) return errno;
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     operation.entries.push_back(
         {std::string(name), KindOfEntry(entry->d_type)});
   }
-  ::closedir(directory);
-  return error;
 }
 
 int Call(FileOperation& operation, int fd) {
