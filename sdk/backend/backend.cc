@@ -35,10 +35,6 @@ void Descriptor::MarkReleased() {
   while (CloseOperation* waiter = close_waiters_.PopFront()) waiter->Complete();
 }
 
-void Descriptor::EndFileOperation() {
-  if (--file_operations == 0 && closed) backend_->Release(*this);
-}
-
 std::string Descriptor::Describe() const {
   switch (kind_) {
     case IoKind::kUdp:
@@ -114,10 +110,36 @@ bool FileOperation::Try() {
       static_cast<Driver*>(backend_) == &detail::Loop::Current().driver(),
       "a file is used on another loop than the one it was opened on; open it "
       "there");
-  return backend_->SubmitFile(*this);
+  if (Descriptor* file = descriptor(); file != nullptr) {
+    if (file->closed) {
+      error = EBADF;
+      return true;
+    }
+    ++file->file_operations_;
+    fd = backend_->NativeHandle(*file);
+  }
+  if (!backend_->SubmitFile(*this)) return false;
+  LeaveFile();
+  return true;
 }
 
 void FileOperation::Cancel() noexcept { backend_->CancelFile(*this); }
+
+void FileOperation::Complete() {
+  LeaveFile();
+  OperationBase::Complete();
+}
+
+void FileOperation::Stop() {
+  LeaveFile();
+  OperationBase::Stop();
+}
+
+void FileOperation::LeaveFile() {
+  Descriptor* file = descriptor();
+  if (file != nullptr && --file->file_operations_ == 0 && file->closed)
+    file->Release();
+}
 
 void IoOperation::Withdraw() noexcept {
   descriptor_->waiting[static_cast<int>(direction_)] = nullptr;

@@ -131,10 +131,6 @@ class Descriptor {
   uint64_t position = 0;
   bool position_taken = false;
   bool appends = false;  // every write goes to the end
-  // For backends: file operations under way. While there are any, the file
-  // isn't closed: the last one releases it once more.
-  void EndFileOperation();
-  uint32_t file_operations = 0;
   // Chunks that are lent now. A reader waits while it is kMaxLentChunks.
   static constexpr uint32_t kMaxLentChunks = 4;
   uint32_t lent_chunks = 0;
@@ -152,10 +148,17 @@ class Descriptor {
 
  private:
   friend class CloseOperation;
+  friend class FileOperation;
+  friend class IoHandle;
+
+  // Has the backend release it, now or after the last file operation that is
+  // under way.
+  void Release() noexcept;
 
   Backend* backend_;
   detail::IntrusiveList<CloseOperation> close_waiters_;
   uint32_t references_ = 1;
+  uint32_t file_operations_ = 0;  // under way
   IoKind kind_;
   bool released_ = false;
 };
@@ -255,8 +258,7 @@ class Backend : public Driver {
 
   virtual bool Submit(IoOperation& operation) = 0;
   virtual void Cancel(IoOperation& operation) noexcept = 0;
-  // A file on which operations are under way is released once more, after the
-  // last of them.
+  // No file operation is under way on it.
   virtual void Release(Descriptor& descriptor) noexcept = 0;
   // The same for files (file_operation.h). By itself a backend does them on
   // worker threads.
@@ -288,8 +290,13 @@ class Backend : public Driver {
 // none runs, or one that does no I/O.
 Backend& CurrentBackend();
 
+inline void Descriptor::Release() noexcept {
+  closed = true;
+  if (file_operations_ == 0) backend_->Release(*this);
+}
+
 inline void IoHandle::Release() noexcept {
-  if (!descriptor_->closed) descriptor_->backend().Release(*descriptor_);
+  if (!descriptor_->closed) descriptor_->Release();
 }
 
 inline void IoHandle::Reset() noexcept {

@@ -13,19 +13,10 @@
 #include <string>
 #include <string_view>
 
+#include "braid/backend/system_call.h"
+
 namespace braid::detail {
 namespace {
-
-// The kernel moves up to 2 GiB less a page in one call.
-constexpr size_t kLargestTransfer = size_t{1} << 30;
-
-template <typename F>
-auto Retried(F call) {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
 
 int ErrorOf(long result) { return result < 0 ? errno : 0; }
 
@@ -40,21 +31,15 @@ int Open(OpenFileOperation& operation) {
   // A FIFO that nobody writes to would block; what isn't a regular file is
   // refused right after. Nor is a terminal to become the process's own.
   const int flags = operation.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  const int fd = Retried([&] {
+  const int fd = Retrying([&] {
     return ::open(operation.path.c_str(), flags, operation.permissions);
   });
-  if (fd < 0) {
-    operation.wrong_kind = errno == EISDIR || errno == ENOTDIR ||
-                           errno == ENXIO || errno == ENODEV;
-    return errno;
-  }
+  if (fd < 0) return errno;
   struct stat about;
   int error = ErrorOf(::fstat(fd, &about));
   const bool directory = (operation.flags & O_DIRECTORY) != 0;
-  if (error == 0 && !directory && !S_ISREG(about.st_mode)) {
-    operation.wrong_kind = true;
-    error = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
-  }
+  if (error == 0 && !directory && !S_ISREG(about.st_mode))
+    error = S_ISDIR(about.st_mode) ? EISDIR : ENXIO;
   if (error != 0) {
     ::close(fd);
     return error;
@@ -63,11 +48,12 @@ int Open(OpenFileOperation& operation) {
   return 0;
 }
 
-int Read(ReadFileOperation& operation, int fd) {
+int Read(ReadFileOperation& operation) {
   while (operation.done < operation.buffer.size()) {
     const std::span<std::byte> rest = operation.buffer.subspan(operation.done);
-    const ssize_t got = Retried([&] {
-      return ::pread(fd, rest.data(), std::min(rest.size(), kLargestTransfer),
+    const ssize_t got = Retrying([&] {
+      return ::pread(operation.fd, rest.data(),
+                     std::min(rest.size(), kLargestTransfer),
                      static_cast<off_t>(operation.offset + operation.done));
     });
     // What came before an error is given; the next read meets it.
@@ -78,12 +64,13 @@ int Read(ReadFileOperation& operation, int fd) {
   return 0;
 }
 
-int Write(WriteFileOperation& operation, int fd) {
+int Write(WriteFileOperation& operation) {
   while (operation.done < operation.data.size()) {
     const std::span<const std::byte> rest =
         operation.data.subspan(operation.done);
-    const ssize_t put = Retried([&] {
-      return ::pwrite(fd, rest.data(), std::min(rest.size(), kLargestTransfer),
+    const ssize_t put = Retrying([&] {
+      return ::pwrite(operation.fd, rest.data(),
+                      std::min(rest.size(), kLargestTransfer),
                       static_cast<off_t>(operation.offset + operation.done));
     });
     if (put < 0) return errno;
@@ -92,11 +79,11 @@ int Write(WriteFileOperation& operation, int fd) {
   return 0;
 }
 
-int Info(FileInfoOperation& operation, int fd) {
+int Info(FileInfoOperation& operation) {
   struct stat about;
   int result = 0;
   if (operation.descriptor() != nullptr) {
-    result = ::fstat(fd, &about);
+    result = ::fstat(operation.fd, &about);
   } else if (operation.follow_link) {
     result = ::stat(operation.path.c_str(), &about);
   } else {
@@ -148,27 +135,28 @@ int ListDirectory(ListDirectoryOperation& operation) {
   }
 }
 
-int Call(FileOperation& operation, int fd) {
+int Call(FileOperation& operation) {
   switch (operation.code()) {
     case FileCode::kOpen:
       return Open(static_cast<OpenFileOperation&>(operation));
     case FileCode::kRead:
-      return Read(static_cast<ReadFileOperation&>(operation), fd);
+      return Read(static_cast<ReadFileOperation&>(operation));
     case FileCode::kWrite:
-      return Write(static_cast<WriteFileOperation&>(operation), fd);
+      return Write(static_cast<WriteFileOperation&>(operation));
     case FileCode::kSync:
-      return ErrorOf(Retried([&] {
+      return ErrorOf(Retrying([&] {
         return static_cast<SyncFileOperation&>(operation).data_only
-                   ? ::fdatasync(fd)
-                   : ::fsync(fd);
+                   ? ::fdatasync(operation.fd)
+                   : ::fsync(operation.fd);
       }));
     case FileCode::kInfo:
-      return Info(static_cast<FileInfoOperation&>(operation), fd);
+      return Info(static_cast<FileInfoOperation&>(operation));
     case FileCode::kResize:
-      return ErrorOf(Retried([&] {
+      return ErrorOf(Retrying([&] {
         return ::ftruncate(
-            fd, static_cast<off_t>(
-                    static_cast<ResizeFileOperation&>(operation).size));
+            operation.fd,
+            static_cast<off_t>(
+                static_cast<ResizeFileOperation&>(operation).size));
       }));
     case FileCode::kRename: {
       auto& rename = static_cast<RenameOperation&>(operation);
@@ -191,9 +179,9 @@ int Call(FileOperation& operation, int fd) {
 
 }  // namespace
 
-void CallFile(FileOperation& operation, int fd) noexcept {
+void CallFile(FileOperation& operation) noexcept {
   try {
-    operation.error = Call(operation, fd);
+    operation.error = Call(operation);
   } catch (const std::bad_alloc&) {
     operation.error = ENOMEM;
   }

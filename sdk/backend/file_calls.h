@@ -8,10 +8,9 @@
 
 namespace braid::detail {
 
-// Does what `operation` asks for, on `fd` if it has a descriptor, and fills in
-// what it gives. A file that was opened is left in OpenFileOperation::fd.
-// Touches nothing but the operation: any thread.
-void CallFile(FileOperation& operation, int fd) noexcept;
+// Does what `operation` asks for, on `operation.fd` if it has a descriptor, and
+// fills in what it gives. Touches nothing but the operation: any thread.
+void CallFile(FileOperation& operation) noexcept;
 
 }  // namespace braid::detail
 

@@ -79,15 +79,15 @@ class FileOperation : public OperationBase, public detail::IntrusiveListNode {
   void Cancel() noexcept override;
 
   // For backends, after SubmitFile said false.
-  using OperationBase::Complete;
-  using OperationBase::Stop;
+  void Complete();
+  void Stop();
 
   // An errno of what went wrong, 0 if it went well. EBADF: closed by this side.
   int error = 0;
-  // For backends: who does it, on a worker thread; and that the kernel does it,
-  // and was asked to stop.
+  // For backends: the descriptor's number, which stays its own until this is
+  // over; who does it, on a worker thread; that the kernel was asked to stop.
+  int fd = -1;
   std::shared_ptr<detail::FileJob> job;
-  bool with_kernel = false;
   bool stopping = false;
 
  protected:
@@ -101,12 +101,17 @@ class FileOperation : public OperationBase, public detail::IntrusiveListNode {
   ~FileOperation() = default;
 
  private:
+  // It isn't under way any more.
+  void LeaveFile();
+
   DescriptorRef descriptor_;
   Backend* backend_;
   FileCode code_;
 };
 
-// Opens a file. Gives `opened`.
+// Opens a file. Gives `opened`, of which the backend leaves the number in `fd`
+// until it has made that. What is no regular file is refused: EISDIR for a
+// directory, ENXIO for anything else; with O_DIRECTORY it is to be one.
 class OpenFileOperation : public FileOperation {
  public:
   std::string path;
@@ -114,10 +119,6 @@ class OpenFileOperation : public FileOperation {
   int flags;
   uint32_t permissions;
   IoHandle opened;
-  // With an error of EINVAL: it is there, but not a regular file, or, with
-  // O_DIRECTORY, not a directory.
-  bool wrong_kind = false;
-  int fd = -1;  // for backends
 
  protected:
   OpenFileOperation(std::string path, int flags, uint32_t permissions)

@@ -15,20 +15,19 @@ namespace braid::detail {
 // it was withdrawn before the thread took it up.
 class FileJob final : public HostJob, private InboxNode {
  public:
-  FileJob(FileWorkers& workers, FileOperation& operation, int fd)
+  FileJob(FileWorkers& workers, FileOperation& operation)
       : HostJob("braid-file"),
         InboxNode(&Arrived),
         workers_(workers),
         operation_(operation),
-        loop_(Loop::Current()),
-        fd_(fd) {}
+        loop_(Loop::Current()) {}
 
   // On the loop. True: no thread will take it up.
   bool Withdraw() noexcept { return Take(); }
 
   bool Begin() noexcept override { return Take(); }
   void Run() noexcept override {
-    CallFile(operation_, fd_);
+    CallFile(operation_);
     // Whoever sees the result knows that this has left the loop alone.
     const std::lock_guard lock(posting_);
     loop_.Post(this);
@@ -51,26 +50,16 @@ class FileJob final : public HostJob, private InboxNode {
   FileWorkers& workers_;
   FileOperation& operation_;
   Loop& loop_;
-  const int fd_;
   std::atomic<bool> taken_ = false;
   std::mutex posting_;
 };
 
 bool FileWorkers::Submit(FileOperation& operation) {
-  Descriptor* descriptor = operation.descriptor();
-  if (descriptor != nullptr) {
-    if (descriptor->closed) {
-      operation.error = EBADF;
-      return true;
-    }
-    ++descriptor->file_operations;
-  }
   if (with_threads_ < kAtOnce && queued_.empty() && Begin(operation))
     return false;
   if (with_threads_ == 0) {
     // No thread is to be had, and none of ours will come free.
     operation.error = EAGAIN;
-    Leave(operation);
     return true;
   }
   queued_.PushBack(operation);
@@ -80,24 +69,18 @@ bool FileWorkers::Submit(FileOperation& operation) {
 void FileWorkers::Cancel(FileOperation& operation) noexcept {
   if (operation.job == nullptr) {
     queued_.Remove(operation);
-    Leave(operation);
     operation.Stop();
   } else if (operation.job->Withdraw()) {
     operation.job = nullptr;
     --with_threads_;
-    Leave(operation);
     operation.Stop();
     BeginNext();
   }
 }
 
 bool FileWorkers::Begin(FileOperation& operation) {
-  Descriptor* descriptor = operation.descriptor();
-  Backend& backend = operation.backend();
-  operation.job = std::make_shared<FileJob>(
-      *this, operation,
-      descriptor == nullptr ? -1 : backend.NativeHandle(*descriptor));
-  if (backend.host().StartJob(operation.job).ok()) {
+  operation.job = std::make_shared<FileJob>(*this, operation);
+  if (operation.backend().host().StartJob(operation.job).ok()) {
     ++with_threads_;
     return true;
   }
@@ -109,20 +92,13 @@ void FileWorkers::Ended(FileOperation& operation) {
   --with_threads_;
   const std::shared_ptr<FileJob> job = std::move(operation.job);
   if (operation.code() == FileCode::kOpen && operation.error == 0) {
-    auto& open = static_cast<OpenFileOperation&>(operation);
     absl::StatusOr<IoHandle> opened =
-        operation.backend().Adopt(open.fd, IoKind::kFile);
+        operation.backend().Adopt(operation.fd, IoKind::kFile);
     Check(opened.ok(), "a file that was just opened can't be adopted");
-    open.opened = *std::move(opened);
+    static_cast<OpenFileOperation&>(operation).opened = *std::move(opened);
   }
-  Leave(operation);
   operation.Complete();
   BeginNext();
-}
-
-void FileWorkers::Leave(FileOperation& operation) {
-  if (operation.descriptor() != nullptr)
-    operation.descriptor()->EndFileOperation();
 }
 
 void FileWorkers::BeginNext() {
@@ -134,7 +110,6 @@ void FileWorkers::BeginNext() {
       return;
     }
     next.error = EAGAIN;
-    Leave(next);
     next.Complete();
   }
 }

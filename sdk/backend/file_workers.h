@@ -37,7 +37,6 @@ class FileWorkers {
   // Hands it to a thread. False: there is none.
   bool Begin(FileOperation& operation);
   void Ended(FileOperation& operation);
-  void Leave(FileOperation& operation);
   void BeginNext();
 
   IntrusiveList<FileOperation> queued_;

@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -17,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/backend.h"
+#include "braid/backend/system_call.h"
 
 namespace braid::detail {
 
@@ -62,15 +62,6 @@ bool TakesRuns(int fd);
 // Whether one that comes in may be such a run (UDP_GRO), and asking for it.
 bool GivesRuns(int fd);
 bool AskForRuns(int fd);
-
-// Makes a system call until it isn't interrupted.
-template <typename F>
-auto Retrying(F call) {
-  for (;;) {
-    const auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
 
 // Has `message` receive into `room`, by way of `part`, and say who sent it.
 inline void SetReceiving(msghdr& message, iovec& part,

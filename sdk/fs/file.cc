@@ -50,7 +50,7 @@ absl::StatusOr<File> File::OpenOp::TakeResult() {
   if (mistake_ != nullptr)
     return absl::InvalidArgumentError(absl::StrCat(what, ": ", mistake_));
   if (error != 0) {
-    if (wrong_kind && (error == EINVAL || error == EISDIR || error == ENXIO)) {
+    if (error == EISDIR || error == ENXIO) {
       return absl::InvalidArgumentError(
           absl::StrCat(what, ": it is ",
                        error == EISDIR ? "a directory" : "not a regular file",
@@ -71,12 +71,13 @@ void File::Seek(uint64_t position) {
   descriptor->position = position;
 }
 
-bool File::Position::Take(uint64_t& offset) {
-  if (!used_ || descriptor_->closed) return true;
-  if (descriptor_->position_taken) return false;
-  taken_ = descriptor_->position_taken = true;
-  offset = descriptor_->position;
-  return true;
+int File::Position::Take(uint64_t& offset, size_t size, int too_far) {
+  if (used_ && !descriptor_->closed) {
+    if (descriptor_->position_taken) return EBUSY;
+    taken_ = descriptor_->position_taken = true;
+    offset = descriptor_->position;
+  }
+  return offset > kLargestOffset - size ? too_far : 0;
 }
 
 void File::Position::Advance(size_t bytes) {
@@ -84,15 +85,8 @@ void File::Position::Advance(size_t bytes) {
 }
 
 bool File::ReadOp::Try() {
-  if (!position_.Take(offset)) {
-    error = EBUSY;
-    return true;
-  }
-  if (offset > kLargestOffset - buffer.size()) {
-    error = EOVERFLOW;
-    return true;
-  }
-  return FileOperation::Try();
+  error = position_.Take(offset, buffer.size(), EOVERFLOW);
+  return error != 0 || FileOperation::Try();
 }
 
 absl::StatusOr<size_t> File::ReadOp::TakeResult() {
@@ -103,19 +97,8 @@ absl::StatusOr<size_t> File::ReadOp::TakeResult() {
 }
 
 bool File::WriteOp::Try() {
-  if (misplaced_) {
-    error = EINVAL;
-    return true;
-  }
-  if (!position_.Take(offset)) {
-    error = EBUSY;
-    return true;
-  }
-  if (offset > kLargestOffset - data.size()) {
-    error = EFBIG;
-    return true;
-  }
-  return FileOperation::Try();
+  error = misplaced_ ? EINVAL : position_.Take(offset, data.size(), EFBIG);
+  return error != 0 || FileOperation::Try();
 }
 
 absl::Status File::WriteOp::TakeResult() {

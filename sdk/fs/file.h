@@ -162,9 +162,9 @@ class File {
     ~Position() {
       if (taken_) descriptor_->position_taken = false;
     }
-    bool used() const { return used_; }
-    // False: another operation has it.
-    bool Take(uint64_t& offset);
+    // Sets `offset`, if it is used. EBUSY: another operation has it; `too_far`:
+    // `size` bytes from there are beyond what any file may have.
+    int Take(uint64_t& offset, size_t size, int too_far);
     void Advance(size_t bytes);
 
    private:

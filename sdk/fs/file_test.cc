@@ -5,15 +5,12 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,13 +18,13 @@
 #include <utility>
 #include <vector>
 
-#include "braid/backend/asio/asio_backend.h"
 #include "braid/backend/every_backend.h"
 #include "braid/backend/uring/uring_backend.h"
-#include "braid/backend/wrapped_host.h"
 #include "braid/core/core.h"
 #include "braid/core/status.h"
 #include "braid/fs/filesystem.h"
+#include "braid/fs/scratch.h"
+#include "braid/fs/slow_host.h"
 
 namespace braid {
 namespace {
@@ -35,24 +32,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr char kWhy[] = "the simulation has no disk";
-
-// A directory that goes with all that is in it.
-class Scratch {
- public:
-  Scratch() {
-    std::string pattern = testing::TempDir() + "/braid_fs_XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { std::filesystem::remove_all(path_); }
-  std::string operator/(std::string_view name) const {
-    return path_ + "/" + std::string(name);
-  }
-
- private:
-  std::string path_;
-};
 
 constexpr FileOptions kNew = {.write = true, .create = true};
 
@@ -204,6 +183,18 @@ TEST(File, ManyOperationsAtATime) {
   });
 }
 
+// A file that takes a while to read, at its beginning.
+const std::vector<char>& LargeData() {
+  static const std::vector<char> data(1 << 20, 'x');
+  return data;
+}
+Task<absl::StatusOr<File>> MakeLarge(const Scratch& scratch) {
+  File file = co_await OrReturn(File::Open(scratch / "large", kNew));
+  co_await OrReturn(file.Write(LargeData()));
+  file.Seek(0);
+  co_return file;
+}
+
 Task<absl::Status> ReadAll(File& file, std::vector<char>& buffer) {
   co_return (co_await file.Read(buffer)).status();
 }
@@ -211,11 +202,8 @@ Task<absl::Status> ReadAll(File& file, std::vector<char>& buffer) {
 TEST(File, OneOperationAtATimeUsesThePosition) {
   RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
     Scratch scratch;
-    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
-    const std::vector<char> data(1 << 20, 'x');
-    co_await OrReturn(file.Write(data));
-    file.Seek(0);
-    std::vector<char> buffer(data.size());
+    File file = co_await OrReturn(MakeLarge(scratch));
+    std::vector<char> buffer(LargeData().size());
     co_return co_await WithTaskGroup(
         [&](TaskGroup& group) -> Task<absl::Status> {
           group.Start("reader", ReadAll, std::ref(file), std::ref(buffer));
@@ -225,7 +213,7 @@ TEST(File, OneOperationAtATimeUsesThePosition) {
           EXPECT_TRUE(IsBusy(status)) << status;
           co_await OrReturn(file.ReadAt(0, one));
           EXPECT_TRUE((co_await group.Join()).ok());
-          EXPECT_EQ(file.position(), data.size());
+          EXPECT_EQ(file.position(), buffer.size());
           co_return absl::OkStatus();
         });
   });
@@ -235,18 +223,15 @@ TEST(File, OneOperationAtATimeUsesThePosition) {
 TEST(File, IsClosedAfterWhatIsUnderWay) {
   RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
     Scratch scratch;
-    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
-    const std::vector<char> data(1 << 20, 'x');
-    co_await OrReturn(file.Write(data));
-    file.Seek(0);
-    std::vector<char> buffer(data.size());
+    File file = co_await OrReturn(MakeLarge(scratch));
+    std::vector<char> buffer(LargeData().size());
     co_return co_await WithTaskGroup(
         [&](TaskGroup& group) -> Task<absl::Status> {
           auto reader =
               group.Start("reader", ReadAll, std::ref(file), std::ref(buffer));
           co_await UntilWaiting("reader");
           co_await file.Close();
-          EXPECT_EQ(buffer, data);
+          EXPECT_EQ(buffer, LargeData());
           EXPECT_EQ(file.native_handle(), -1);
           const absl::Status status = (co_await file.Read(buffer)).status();
           EXPECT_TRUE(IsClosed(status)) << status;
@@ -278,37 +263,6 @@ TEST(File, AFullDiskSaysHowMuchWasWritten) {
     EXPECT_EQ(file.position(), 1000u);
     co_return absl::OkStatus();
   });
-}
-
-// Holds jobs back until it is told to let them go.
-class SlowHost final : public WrappedHost {
- public:
-  absl::Status StartJob(std::shared_ptr<HostJob> job) override {
-    if (refuse) return absl::ResourceExhaustedError("no thread");
-    if (!hold) return WrappedHost::StartJob(std::move(job));
-    held.push_back(std::move(job));
-    return absl::OkStatus();
-  }
-  void LetGo() {
-    hold = false;
-    for (std::shared_ptr<HostJob>& job : std::exchange(held, {}))
-      EXPECT_TRUE(WrappedHost::StartJob(std::move(job)).ok());
-  }
-
-  bool refuse = false;
-  bool hold = false;
-  std::vector<std::shared_ptr<HostJob>> held;
-};
-
-template <typename B>
-void RunOnSlowHost(B body) {
-  const auto host = std::make_shared<SlowHost>();
-  const auto backend = MakeAsioBackend(host);
-  ASSERT_TRUE(backend.ok()) << backend.status();
-  const absl::Status status = Run(**backend, [&]() -> Task<absl::Status> {
-    co_return co_await body(*host);
-  });
-  EXPECT_TRUE(status.ok()) << status;
 }
 
 Task<absl::Status> WriteX(File& file, uint64_t offset) {
@@ -393,6 +347,26 @@ TEST(FileCancellation, CleanUpMayUseTheFile) {
     const std::string text =
         co_await OrReturn(ReadWholeFile(scratch / "a", {}));
     EXPECT_EQ(text, "bye");
+    co_return absl::OkStatus();
+  });
+}
+
+// Those that waited in line found the file closed, though it isn't before them.
+TEST(FileWorkers, ThoseInLineEndBeforeTheFileIsClosed) {
+  RunOnSlowHost([](SlowHost& host) -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "a", kNew));
+    co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<void> {
+      host.hold = true;
+      for (uint64_t i = 0; i < 40; ++i)
+        group.Start("write", WriteX, std::ref(file), i);
+      co_await UntilWaiting("write");
+      host.LetGo();
+      co_await file.Close();
+      EXPECT_TRUE((co_await group.Join()).ok());
+    }));
+    const FileInfo info = co_await OrReturn(GetFileInfo(scratch / "a"));
+    EXPECT_EQ(info.size, 40u);
     co_return absl::OkStatus();
   });
 }

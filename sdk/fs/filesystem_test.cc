@@ -3,7 +3,6 @@
 #include "braid/fs/filesystem.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <string>
@@ -12,21 +11,18 @@
 
 #include "braid/backend/every_backend.h"
 #include "braid/core/core.h"
-#include "braid/fs/file.h"
+#include "braid/fs/scratch.h"
 
 namespace braid {
 namespace {
 
 constexpr char kWhy[] = "the simulation has no disk";
 
-std::string MakeScratch() {
-  std::string pattern = testing::TempDir() + "/braid_fs_XXXXXX";
-  return ::mkdtemp(pattern.data());
-}
-
 TEST(Filesystem, NamesAreMadeListedRenamedAndRemoved) {
   RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
-    const std::string top = MakeScratch();
+    Scratch scratch;
+    const std::string top = scratch / "top";
+    co_await OrReturn(MakeDirectory(top));
     co_await OrReturn(MakeDirectory(top + "/d"));
     absl::Status status = co_await MakeDirectory(top + "/d");
     EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
@@ -91,8 +87,8 @@ TEST(Filesystem, PathsThatNobodyCanMeanAreRefused) {
 
 TEST(Filesystem, AWholeFileHasALimit) {
   RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
-    const std::string top = MakeScratch();
-    const std::string path = top + "/a";
+    Scratch scratch;
+    const std::string path = scratch / "a";
     for (const size_t size : {0u, 1u, 4095u, 4096u, 4097u, 100'000u}) {
       const std::string data(size, 'x');
       co_await OrReturn(ReplaceFile(path, data, {.durable = false}));
@@ -108,22 +104,20 @@ TEST(Filesystem, AWholeFileHasALimit) {
     const std::string proc =
         co_await OrReturn(ReadWholeFile("/proc/self/maps"));
     EXPECT_GT(proc.size(), 100u);
-    std::filesystem::remove_all(top);
     co_return absl::OkStatus();
   });
 }
 
 TEST(Filesystem, AFileThatCanNotBeReplacedStays) {
   RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
-    const std::string top = MakeScratch();
-    const std::string path = top + "/a";
+    Scratch scratch;
+    const std::string path = scratch / "a";
     co_await OrReturn(ReplaceFile(path, "old"));
     std::filesystem::create_directory(path + ".new");
     const absl::Status status = co_await ReplaceFile(path, "new");
     EXPECT_FALSE(status.ok());
     const std::string text = co_await OrReturn(ReadWholeFile(path));
     EXPECT_EQ(text, "old");
-    std::filesystem::remove_all(top);
     co_return absl::OkStatus();
   });
 }

@@ -204,7 +204,6 @@ void EpollBackend::Cancel(IoOperation& operation) noexcept {
 void EpollBackend::Release(Descriptor& released) noexcept {
   auto& descriptor = static_cast<EpollDescriptor&>(released);
   descriptor.closed = true;
-  if (descriptor.file_operations > 0) return;
   descriptor.RefuseWaiting();
   // Closing takes it out of the set only if no other process or number refers
   // to the same open file.

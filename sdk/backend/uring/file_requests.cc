@@ -5,21 +5,11 @@
 #include <cstddef>
 #include <span>
 
-#include "braid/backend/posix_backend.h"
+#include "braid/backend/system_call.h"
 
 namespace braid::detail {
-namespace {
-
-// The kernel counts in 32 bits, and moves 2 GiB less a page at most.
-constexpr size_t kLargestTransfer = size_t{1} << 30;
-
-int FdOf(const FileOperation& operation) {
-  return static_cast<const PosixDescriptor*>(operation.descriptor())->fd.get();
-}
-
-}  // namespace
-
-FileRequests::FileRequests(Ring& ring) : ring_(ring) {
+FileRequests::FileRequests(Ring& ring, bool enabled) : ring_(ring) {
+  if (!enabled) return;
   io_uring_probe* probe = io_uring_get_probe_ring(ring.raw());
   if (probe == nullptr) return;
   supported_ = true;
@@ -48,18 +38,6 @@ bool FileRequests::Takes(const FileOperation& operation) const {
   return false;
 }
 
-bool FileRequests::Submit(FileOperation& operation) {
-  Descriptor& descriptor = *operation.descriptor();
-  if (descriptor.closed) {
-    operation.error = EBADF;
-    return true;
-  }
-  ++descriptor.file_operations;
-  operation.with_kernel = true;
-  Begin(operation);
-  return false;
-}
-
 void FileRequests::Cancel(FileOperation& operation) noexcept {
   operation.stopping = true;
   io_uring_sqe* entry = ring_.Next();
@@ -68,26 +46,26 @@ void FileRequests::Cancel(FileOperation& operation) noexcept {
   io_uring_sqe_set_data64(entry, 0);
 }
 
-void FileRequests::Begin(FileOperation& operation) {
+void FileRequests::Submit(FileOperation& operation) {
   io_uring_sqe* entry = ring_.Next();
-  const int fd = FdOf(operation);
   if (operation.code() == FileCode::kRead) {
     auto& read = static_cast<ReadFileOperation&>(operation);
     const std::span<std::byte> rest = read.buffer.subspan(read.done);
     io_uring_prep_read(
-        entry, fd, rest.data(),
+        entry, operation.fd, rest.data(),
         static_cast<unsigned>(std::min(rest.size(), kLargestTransfer)),
         read.offset + read.done);
   } else if (operation.code() == FileCode::kWrite) {
     auto& write = static_cast<WriteFileOperation&>(operation);
     const std::span<const std::byte> rest = write.data.subspan(write.done);
     io_uring_prep_write(
-        entry, fd, rest.data(),
+        entry, operation.fd, rest.data(),
         static_cast<unsigned>(std::min(rest.size(), kLargestTransfer)),
         write.offset + write.done);
   } else {
     const auto& sync = static_cast<SyncFileOperation&>(operation);
-    io_uring_prep_fsync(entry, fd, sync.data_only ? IORING_FSYNC_DATASYNC : 0);
+    io_uring_prep_fsync(entry, operation.fd,
+                        sync.data_only ? IORING_FSYNC_DATASYNC : 0);
   }
   io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation) | kBit);
 }
@@ -107,24 +85,21 @@ void FileRequests::OnCompletion(uint64_t data, int result) {
   }
   const bool begun = done != nullptr && *done > 0;
   if (result == -ECANCELED && operation.stopping && !begun) {
-    operation.descriptor()->EndFileOperation();
-    operation.Stop();
-    return;
+    return operation.Stop();
   }
   // Interrupted, or stopped half-way, which is too late.
   if (result == -EINTR || result == -EAGAIN || result == -ECANCELED)
-    return Begin(operation);
+    return Submit(operation);
   if (result < 0) {
     // What was read before is given; the next read meets the error.
     const bool given = begun && operation.code() == FileCode::kRead;
     operation.error = given ? 0 : -result;
   } else if (done != nullptr) {
     *done += static_cast<size_t>(result);
-    if (result > 0 && *done < wanted) return Begin(operation);
+    if (result > 0 && *done < wanted) return Submit(operation);
     if (*done < wanted && operation.code() == FileCode::kWrite)
       operation.error = EIO;  // it took nothing, and said no more
   }
-  operation.descriptor()->EndFileOperation();
   operation.Complete();
 }
 

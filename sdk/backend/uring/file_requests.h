@@ -23,21 +23,20 @@ class FileRequests {
   // aligned to more.
   static constexpr uint64_t kBit = 4;
 
-  explicit FileRequests(Ring& ring);
+  // Without `enabled`, it takes none, as on a kernel that is too old.
+  FileRequests(Ring& ring, bool enabled);
   FileRequests(const FileRequests&) = delete;
   FileRequests& operator=(const FileRequests&) = delete;
 
   // Whether this kernel does such an operation.
   bool Takes(const FileOperation& operation) const;
-  // As Backend's SubmitFile and CancelFile, of those.
-  bool Submit(FileOperation& operation);
+  // As Backend's SubmitFile, which is never done at once, and CancelFile.
+  void Submit(FileOperation& operation);
   void Cancel(FileOperation& operation) noexcept;
   // A request is over; `data` is what it is about.
   void OnCompletion(uint64_t data, int result);
 
  private:
-  void Begin(FileOperation& operation);
-
   Ring& ring_;
   bool supported_ = false;
 };

@@ -36,8 +36,6 @@ constexpr unsigned kMaxQueued = 96;
 // large.
 constexpr size_t kMaxDepartures = 128;
 constexpr size_t kLargestDeparture = 2048;
-// One system call of a stream; the kernel counts in 31 bits.
-constexpr size_t kLargestTransfer = size_t{1} << 30;
 
 // What a completion is about. Anything else is the address of a descriptor,
 // with its direction in the lowest bit, of a departure, with the next one set,
@@ -270,7 +268,7 @@ absl::Status UringBackend::Init() {
   absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Open(options_);
   if (!ring.ok()) return ring.status();
   ring_ = *std::move(ring);
-  if (options_.file_requests) files_.emplace(*ring_);
+  files_.emplace(*ring_, options_.file_requests);
   // Blocking: a read of it is a request, and waits.
   return OpenWakeUp(0);
 }
@@ -384,7 +382,6 @@ void UringBackend::Release(Descriptor& released) noexcept {
   auto& descriptor = static_cast<UringDescriptor&>(released);
   const DescriptorRef alive(&descriptor);
   descriptor.closed = true;
-  if (descriptor.file_operations > 0) return;
   for (const int which : {kIn, kOut}) {
     UringDescriptor::Lane& lane = descriptor.lanes[which];
     IoOperation* waiting = descriptor.waiting[which];
@@ -431,17 +428,14 @@ void UringBackend::Replenish(Descriptor& replenished) noexcept {
 // Operations.
 
 bool UringBackend::SubmitFile(FileOperation& operation) {
-  return files_.has_value() && files_->Takes(operation)
-             ? files_->Submit(operation)
-             : Backend::SubmitFile(operation);
+  if (!files_->Takes(operation)) return Backend::SubmitFile(operation);
+  files_->Submit(operation);
+  return false;
 }
 
 void UringBackend::CancelFile(FileOperation& operation) noexcept {
-  if (operation.with_kernel) {
-    files_->Cancel(operation);
-  } else {
-    Backend::CancelFile(operation);
-  }
+  if (!files_->Takes(operation)) return Backend::CancelFile(operation);
+  files_->Cancel(operation);
 }
 
 bool UringBackend::Submit(IoOperation& operation) {
