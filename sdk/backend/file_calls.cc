@@ -40,6 +40,8 @@ int Open(OpenFileOperation& operation) {
   const bool directory = (operation.flags & O_DIRECTORY) != 0;
   if (error == 0 && !directory && !S_ISREG(about.st_mode))
     error = S_ISDIR(about.st_mode) ? EISDIR : ENXIO;
+  // Or io_uring would read a slow file on the thread that asks for it.
+  if (error == 0) error = ErrorOf(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
   if (error != 0) {
     ::close(fd);
     return error;

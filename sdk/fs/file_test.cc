@@ -3,6 +3,7 @@
 
 #include "braid/fs/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -152,6 +153,24 @@ TEST(File, WhatIsNoRegularFileIsRefused) {
     }
     const absl::Status status = (co_await File::Open("/dev/null")).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    co_return absl::OkStatus();
+  });
+}
+
+// A FIFO must not hold up who opens it, but a descriptor that stays
+// non-blocking is read on the loop itself, by kernels that would else have
+// handed a slow file to a thread.
+TEST(File, ItsDescriptorBlocks) {
+  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+    Scratch scratch;
+    const FileOptions append = {.write = true, .append = true, .create = true};
+    for (const FileOptions& options : std::vector<FileOptions>{kNew, append}) {
+      File file = co_await OrReturn(File::Open(scratch / "a", options));
+      const int flags = ::fcntl(file.native_handle(), F_GETFL);
+      EXPECT_EQ(flags & O_NONBLOCK, 0);
+      EXPECT_EQ((flags & O_APPEND) != 0, options.append);
+      EXPECT_NE(::fcntl(file.native_handle(), F_GETFD) & FD_CLOEXEC, 0);
+    }
     co_return absl::OkStatus();
   });
 }
