@@ -15,28 +15,14 @@ void TaskGroup::Adopt(detail::ChildBase& child) {
   child.Start(loop, &set_.scope, child.innermost);
 }
 
-void TaskGroup::ChildFailed(detail::ChildBase& child) {
-  std::exception_ptr exception = child.exception();
-  absl::Status status = child.status();
-  set_.scope.Cancel(
-      CancelCause::Source::kChildFailed,
-      detail::FailureReason(child.name.view(), status, exception));
+void TaskGroup::TaskFailed(const detail::TaskNode& task, absl::Status status,
+                           std::exception_ptr exception) {
+  set_.scope.Cancel(CancelCause::Source::kChildFailed,
+                    detail::FailureReason(task.name.view(), status, exception));
   if (exception != nullptr) {
     failures_.Add(std::move(exception));
   } else {
     failures_.Add(std::move(status));
-  }
-}
-
-void TaskGroup::BodyFailed(const absl::Status& status,
-                           const std::exception_ptr& exception) {
-  set_.scope.Cancel(
-      CancelCause::Source::kChildFailed,
-      detail::FailureReason(set_.host->name.view(), status, exception));
-  if (exception != nullptr) {
-    failures_.Add(exception);
-  } else {
-    failures_.Add(status);
   }
 }
 
@@ -53,7 +39,7 @@ void ChildBase::Finish(ChildEnd end) {
     end = ChildEnd::kCompleted;  // the starter has it
   }
   if (end == ChildEnd::kFailed) [[unlikely]]
-    group->ChildFailed(*this);
+    group->TaskFailed(*this, status(), exception());
   group->set_.Ended(end == ChildEnd::kStopped, own.cancelled());
   if (group->set_.live == 0 && group->join_ != nullptr) group->join_->Wake();
 }

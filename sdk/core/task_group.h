@@ -174,9 +174,9 @@ class TaskGroup {
   TaskGroup() = default;
 
   void Adopt(detail::ChildBase& child);
-  void ChildFailed(detail::ChildBase& child);
-  void BodyFailed(const absl::Status& status,
-                  const std::exception_ptr& exception);
+  // Of a child, or of the host: the body.
+  void TaskFailed(const detail::TaskNode& task, absl::Status status,
+                  std::exception_ptr exception);
 
   detail::TaskSet set_;
   detail::Failures failures_;
@@ -221,7 +221,8 @@ class GroupAwaiter : public Link {
       self->body_.CaptureInto(self->slot_);
       if (Failed(self->slot_)) {
         const bool threw = self->slot_.has_exception();
-        self->group_.BodyFailed(
+        self->group_.TaskFailed(
+            *self->group_.set_.host,
             threw ? absl::OkStatus() : StatusOf(self->slot_),
             threw ? self->slot_.exception() : nullptr);
       }

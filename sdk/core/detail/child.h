@@ -77,19 +77,20 @@ class ChildBase : public TaskNode, public Link {
   // What a task of the final type C does when its body has ended: C tells how,
   // and lets go of what was kept for the body, without a virtual call.
   template <typename C>
+  static void EndAs(C& self, ChildEnd end) {
+    self.ReleaseCall();  // while it is a task: destructors may use it
+    self.Finish(end);
+    if (self.LetGo()) self.Destroy();
+  }
+  template <typename C>
   static constexpr LinkOps kOpsOf = {
       [](Link* link) -> Link* {
-        auto* self = static_cast<C*>(link);
-        self->ReleaseCall();  // while it is a task: destructors may use it
-        self->Finish(self->Failed() ? ChildEnd::kFailed : ChildEnd::kCompleted);
-        if (self->LetGo()) self->C::Destroy();
+        auto& self = static_cast<C&>(*link);
+        EndAs(self, self.Failed() ? ChildEnd::kFailed : ChildEnd::kCompleted);
         return nullptr;
       },
       [](Link* link) -> Unwound {
-        auto* self = static_cast<C*>(link);
-        self->ReleaseCall();
-        self->Finish(ChildEnd::kStopped);
-        if (self->LetGo()) self->C::Destroy();
+        EndAs(static_cast<C&>(*link), ChildEnd::kStopped);
         return {nullptr, false};
       },
       /*keeps_frame=*/false, "task"};

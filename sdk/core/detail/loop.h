@@ -322,9 +322,7 @@ inline void Scope::Link(Loop& loop, Scope* parent, TaskNode* owner) {
     Check(loop.root_ == nullptr, "a loop has one root");
     loop.root_ = this;
   }
-  due_ = cancelled_ ||
-         (!shield_ && parent != nullptr &&
-          (parent->due_ || (loop.cancels_pending_ && parent->DueSlow())));
+  due_ = cancelled_ || due_from_outside();
 }
 
 inline void Scope::Unlink() {
