@@ -22,6 +22,7 @@ class Scratch {
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
+  // lint: allow(io): the directory is the test's, which plays the outside world
   ~Scratch() { std::filesystem::remove_all(path_); }
 
   const std::string& path() const { return path_; }

@@ -8,6 +8,7 @@ no plugin for Python is needed.
 """
 
 import contextlib
+import faulthandler
 import os
 import pathlib
 import signal
@@ -249,6 +250,8 @@ class DrainTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    # A call that never ends shall say which, before the test is killed for it.
+    faulthandler.dump_traceback_later(200, exit=True)
     with tempfile.TemporaryDirectory() as folder:
         generate(folder)
         import proto_0_test_service_pb2 as testing
