@@ -81,6 +81,7 @@ class FileOperation : public OperationBase, public detail::IntrusiveListNode {
   // For backends, after SubmitFile said false.
   void Complete();
   void Stop();
+  using OperationBase::RemainCancellable;
 
   // An errno of what went wrong, 0 if it went well. EBADF: closed by this side.
   int error = 0;

@@ -5,14 +5,10 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "braid/backend/every_backend.h"
 #include "braid/core/core.h"
@@ -38,21 +34,8 @@ class Files {
 
   // All that an operation may change.
   std::string Seen() const {
-    std::vector<std::string> entries;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(scratch.path())) {
-      std::string text = entry.path().filename().string();
-      if (entry.is_directory()) {
-        text += "/";
-      } else {
-        std::ifstream in(entry.path(), std::ios::binary);
-        text += "=" + std::string(std::istreambuf_iterator<char>(in), {});
-      }
-      entries.push_back(std::move(text));
-    }
-    std::sort(entries.begin(), entries.end());
     std::string seen = "at " + std::to_string(file_->position());
-    for (const std::string& entry : entries) seen += " " + entry;
+    for (const std::string& entry : scratch.Seen()) seen += " " + entry;
     return seen;
   }
 
@@ -86,7 +69,7 @@ class FileCancellationTest : public testing::TestWithParam<Param> {
 };
 
 TEST_P(FileCancellationTest, BeforeStart) {
-  RunOnRealBackends("the simulation has no disk", []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Files files;
     co_await OrReturn(files.Open());
     const std::string before = files.Seen();
@@ -152,7 +135,7 @@ TEST_P(FileCancellationTest, AsItCompletes) {
 
 // However far it has come, with a thread or the kernel.
 TEST_P(FileCancellationTest, SomewhereOnItsWay) {
-  RunOnRealBackends("the simulation has no disk", []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     const std::string after = co_await OrReturn(After());
     for (int checkpoints = 0; checkpoints < 20; ++checkpoints) {
       Files files;
@@ -175,7 +158,7 @@ TEST_P(FileCancellationTest, SomewhereOnItsWay) {
 }
 
 TEST_P(FileCancellationTest, InCleanUp) {
-  RunOnRealBackends("the simulation has no disk", []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     const std::string after = co_await OrReturn(After());
     Files files;
     co_await OrReturn(files.Open());

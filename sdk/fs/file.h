@@ -28,8 +28,7 @@
 //     failure once Sync or SyncData has completed, and the file's name once
 //     its directory was synced (SyncDirectory).
 //
-// Files need a backend of the operating system: in a simulation every operation
-// gives UNIMPLEMENTED. Threads: the loop's.
+// Threads: the loop's.
 
 #ifndef BRAID_FS_FILE_H_
 #define BRAID_FS_FILE_H_
@@ -136,7 +135,8 @@ class File {
 
   // As it was given to Open.
   const std::string& path() const { return handle_.Use()->path; }
-  // The descriptor's number, which stays the File's; -1 once it is closed.
+  // The descriptor's number, which stays the File's; -1 once it is closed, and
+  // in a simulation.
   int native_handle() const {
     return handle_.Use()->backend().NativeHandle(*handle_.Use());
   }

@@ -32,12 +32,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr char kWhy[] = "the simulation has no disk";
-
 constexpr FileOptions kNew = {.write = true, .create = true};
 
 TEST(File, WhatWasWrittenIsRead) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(File::Open(scratch / "a", kNew));
     co_await OrReturn(file.Write("hello, "));
@@ -71,7 +69,7 @@ TEST(File, WhatWasWrittenIsRead) {
 
 // More than one call of the kernel takes, beyond what 32 bits count.
 TEST(File, OffsetsGoBeyondFourGigabytes) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(File::Open(scratch / "large", kNew));
     constexpr uint64_t kFar = uint64_t{5} << 30;
@@ -87,7 +85,7 @@ TEST(File, OffsetsGoBeyondFourGigabytes) {
 }
 
 TEST(File, AppendingGoesToTheEnd) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     const FileOptions append = {.write = true, .append = true, .create = true};
     File a = co_await OrReturn(File::Open(scratch / "log", append));
@@ -105,7 +103,7 @@ TEST(File, AppendingGoesToTheEnd) {
 }
 
 TEST(File, ErrorsNameTheFileAndSayWhy) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     absl::Status status = (co_await File::Open(scratch / "none")).status();
     EXPECT_TRUE(absl::IsNotFound(status)) << status;
@@ -141,7 +139,7 @@ TEST(File, ErrorsNameTheFileAndSayWhy) {
 
 // Opening a FIFO that nobody writes to held a thread for ever.
 TEST(File, WhatIsNoRegularFileIsRefused) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnRealBackends("the simulation has no FIFOs", []() -> Task<absl::Status> {
     Scratch scratch;
     EXPECT_EQ(::mkfifo((scratch / "fifo").c_str(), 0600), 0);
     for (const bool write : {false, true}) {
@@ -161,18 +159,21 @@ TEST(File, WhatIsNoRegularFileIsRefused) {
 // non-blocking is read on the loop itself, by kernels that would else have
 // handed a slow file to a thread.
 TEST(File, ItsDescriptorBlocks) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
-    Scratch scratch;
-    const FileOptions append = {.write = true, .append = true, .create = true};
-    for (const FileOptions& options : std::vector<FileOptions>{kNew, append}) {
-      File file = co_await OrReturn(File::Open(scratch / "a", options));
-      const int flags = ::fcntl(file.native_handle(), F_GETFL);
-      EXPECT_EQ(flags & O_NONBLOCK, 0);
-      EXPECT_EQ((flags & O_APPEND) != 0, options.append);
-      EXPECT_NE(::fcntl(file.native_handle(), F_GETFD) & FD_CLOEXEC, 0);
-    }
-    co_return absl::OkStatus();
-  });
+  RunOnRealBackends(
+      "the simulation has no descriptors", []() -> Task<absl::Status> {
+        Scratch scratch;
+        const FileOptions append = {
+            .write = true, .append = true, .create = true};
+        for (const FileOptions& options :
+             std::vector<FileOptions>{kNew, append}) {
+          File file = co_await OrReturn(File::Open(scratch / "a", options));
+          const int flags = ::fcntl(file.native_handle(), F_GETFL);
+          EXPECT_EQ(flags & O_NONBLOCK, 0);
+          EXPECT_EQ((flags & O_APPEND) != 0, options.append);
+          EXPECT_NE(::fcntl(file.native_handle(), F_GETFD) & FD_CLOEXEC, 0);
+        }
+        co_return absl::OkStatus();
+      });
 }
 
 Task<absl::Status> WriteBlock(File& file, uint64_t index) {
@@ -182,7 +183,7 @@ Task<absl::Status> WriteBlock(File& file, uint64_t index) {
 
 // More than there are threads for at a time.
 TEST(File, ManyOperationsAtATime) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     constexpr uint64_t kBlocks = 100;
     File file = co_await OrReturn(File::Open(scratch / "a", kNew));
@@ -219,7 +220,7 @@ Task<absl::Status> ReadAll(File& file, std::vector<char>& buffer) {
 }
 
 TEST(File, OneOperationAtATimeUsesThePosition) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(MakeLarge(scratch));
     std::vector<char> buffer(LargeData().size());
@@ -240,7 +241,7 @@ TEST(File, OneOperationAtATimeUsesThePosition) {
 
 // Closing waits for what is under way; what comes after is refused.
 TEST(File, IsClosedAfterWhatIsUnderWay) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(MakeLarge(scratch));
     std::vector<char> buffer(LargeData().size());
@@ -262,7 +263,7 @@ TEST(File, IsClosedAfterWhatIsUnderWay) {
 
 // A limit on sizes stands for a disk that is full.
 TEST(File, AFullDiskSaysHowMuchWasWritten) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnRealBackends("the limit is the process's", []() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(File::Open(scratch / "a", kNew));
     rlimit before;
@@ -310,7 +311,7 @@ TEST(FileCancellation, BeforeAThreadHasBegunItDidNotHappen) {
 }
 
 TEST(FileCancellation, AfterAThreadHasBegunItCompletes) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(File::Open(scratch / "a", kNew));
     const std::vector<char> data(16 << 20, 'x');
@@ -341,7 +342,7 @@ TEST(FileCancellation, AfterAThreadHasBegunItCompletes) {
 }
 
 TEST(FileCancellation, BeforeItStartsItDoesNotHappen) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     CancelScope scope;
     scope.Cancel();
@@ -354,7 +355,7 @@ TEST(FileCancellation, BeforeItStartsItDoesNotHappen) {
 }
 
 TEST(FileCancellation, CleanUpMayUseTheFile) {
-  RunOnRealBackends(kWhy, []() -> Task<absl::Status> {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;
     File file = co_await OrReturn(File::Open(scratch / "a", kNew));
     const auto result = co_await MoveOnAfter(
@@ -450,14 +451,6 @@ TEST(FileUring, NeedsNoThreadToReadAndWrite) {
         });
     EXPECT_TRUE(status.ok()) << status;
   }
-}
-
-TEST(FileSimulation, ThereIsNoDiskYet) {
-  RunOnBackend("sim", []() -> Task<absl::Status> {
-    const absl::Status status = (co_await File::Open("a")).status();
-    EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
-    co_return absl::OkStatus();
-  });
 }
 
 }  // namespace

@@ -129,17 +129,18 @@ Task<absl::StatusOr<std::string>> ReadWholeFile(
 
 struct ReplaceFileOptions {
   uint32_t permissions = 0644;  // less the process's umask
-  // Completes when neither a crash of the program nor a power failure can bring
-  // back the old content. Without it, such a failure may leave either.
+  // Completes when no power failure can bring back the old content, and none
+  // leaves anything but the old or the new. Without it, one that comes soon
+  // after may leave either, or a file that is empty or torn.
   bool durable = true;
 };
 
 // Makes `data` the content of the file at `path`, which may be there or not:
 // whoever opens it, whenever, finds either all of the old content or all of the
-// new. It is written to "<path>.new" first, which one ReplaceFile at a time may
-// do. On an error, or where it is stopped, the old content stays, or the new is
-// there already, and "<path>.new" may be left; the next ReplaceFile uses it
-// again. `data` must outlive the await.
+// new, also if the program ends meanwhile. It is written to "<path>.new" first,
+// which one ReplaceFile at a time may do. On an error, or where it is stopped,
+// the old content stays, or the new is there already, and "<path>.new" may be
+// left; the next ReplaceFile uses it again. `data` must outlive the await.
 Task<absl::Status> ReplaceFile(std::string path, ByteView data,
                                ReplaceFileOptions options = {});
 

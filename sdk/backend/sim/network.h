@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "braid/backend/sim/random.h"
+#include "braid/backend/sim/scoped_fault.h"
 #include "braid/backend/socket_address.h"
 #include "braid/core/time.h"
 
@@ -116,31 +117,6 @@ inline Fault PartitionOneWay(std::vector<std::string> from,
                              std::vector<std::string> to) {
   return {.from = std::move(from), .to = std::move(to), .loss = 1};
 }
-
-// Keeps a fault in force while it lives. Move-only; it may outlive the
-// simulation.
-class [[nodiscard("the fault ends when this goes")]] ScopedFault {
- public:
-  ScopedFault() = default;
-  ScopedFault(ScopedFault&&) noexcept = default;
-  ScopedFault& operator=(ScopedFault&& other) noexcept {
-    std::swap(remove_, other.remove_);
-    return *this;
-  }
-  ~ScopedFault() { End(); }
-
-  // Ends it now.
-  void End() {
-    if (auto remove = std::exchange(remove_, nullptr)) remove();
-  }
-
- private:
-  friend class SimNetwork;
-  explicit ScopedFault(std::function<void()> remove)
-      : remove_(std::move(remove)) {}
-
-  std::function<void()> remove_;
-};
 
 // Packets, since the simulation began; loopback is not counted.
 struct SimNetworkStats {

@@ -7,6 +7,7 @@
 
 #include "braid/backend/file_operation.h"
 #include "braid/backend/sim/kernel.h"
+#include "braid/backend/sim/sim_file.h"
 #include "braid/backend/sim/world.h"
 
 namespace braid {
@@ -109,11 +110,17 @@ void SimBackend::Cancel(IoOperation& operation) noexcept {
 }
 
 bool SimBackend::SubmitFile(FileOperation& operation) {
-  operation.error = ENOSYS;
-  return true;
+  machine_.disk().Submit(operation);
+  return false;
+}
+
+void SimBackend::CancelFile(FileOperation& operation) noexcept {
+  machine_.disk().Cancel(operation);
 }
 
 void SimBackend::Release(Descriptor& released) noexcept {
+  if (released.kind() == IoKind::kFile)
+    return static_cast<SimFile&>(released).Close();
   auto& descriptor = static_cast<SimDescriptor&>(released);
   descriptor.closed = true;
   descriptor.RefuseWaiting();

@@ -58,8 +58,8 @@ class SimBackend : public Backend {
   void Cancel(IoOperation& operation) noexcept override;
   void Release(Descriptor& descriptor) noexcept override;
   void Replenish(Descriptor& descriptor) noexcept override;
-  // A simulated machine has no disk: ENOSYS.
   bool SubmitFile(FileOperation& operation) override;
+  void CancelFile(FileOperation& operation) noexcept override;
 
   Machine& machine() const { return machine_; }
   // Is called before each thing that Run lets happen.

@@ -64,12 +64,7 @@ uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
 }  // namespace
 
 Host::WallTime SimHostServices::WallNow() {
-  if (machine_ == nullptr) return {};
-  const World& world = machine_->world();
-  const Duration since_epoch =
-      std::chrono::seconds(world.options().start_of_wall_time) +
-      world.elapsed() + machine_->skew;
-  return WallTime(std::chrono::duration_cast<WallTime::duration>(since_epoch));
+  return machine_ == nullptr ? WallTime() : machine_->WallNow();
 }
 
 void SimHostServices::Randomize(std::span<std::byte> bytes) {

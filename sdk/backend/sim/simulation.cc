@@ -45,6 +45,7 @@ const std::optional<absl::Status>& SimHost::result() const {
 }
 
 int SimHost::boots() const { return machine_.boots; }
+SimDisk& SimHost::disk() { return machine_.disk(); }
 std::string SimHost::Tasks() const { return machine_.Tasks(); }
 void SimHost::Note(std::string_view text) { machine_.Trace(text); }
 

@@ -1,5 +1,5 @@
 // Simulation: several machines in one thread, on a clock that jumps, with a
-// network that fails as told.
+// network and disks that fail as told.
 //
 // For: finding what production would find: runs whole programs, unmodified,
 // under latency, loss, partitions and crashes, and runs the same again.
@@ -19,8 +19,9 @@
 // no time, but a program that spins makes time pass, slowly. The same seed and
 // the same calls give the same run, and the same trace to the byte.
 //
-// What is simulated: UDP, TCP, names, signals, environment, wall clock, random
-// numbers and worker threads, as the SDK reaches them through Backend and Host;
+// What is simulated: UDP, TCP, files, names, signals, environment, wall clock,
+// random numbers and worker threads, as the SDK reaches them through Backend
+// and Host;
 // and what stands on that: RPC, whole services (service::Run). What asks the
 // machine itself (std::thread, std::chrono clocks, gRPC's own API, Asio) breaks
 // the repetition, or waits for ever. Host programs share this process's
@@ -53,6 +54,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "braid/backend/sim/disk.h"
 #include "braid/backend/sim/network.h"
 #include "braid/backend/socket_address.h"
 #include "braid/core/detail/child.h"
@@ -83,6 +85,7 @@ struct SimHostOptions {
   // What a job on a worker thread (ToThread) takes, at most; the seed says how
   // long each.
   Duration longest_job = std::chrono::milliseconds(1);
+  SimDiskOptions disk = {};
   // Its program waits for others for as long as it takes: that it still does
   // when nothing can happen any more is not a deadlock.
   bool serves = false;
@@ -152,7 +155,7 @@ class SimHost {
 
   // The power goes: the program is over, without running another line of it but
   // destructors, and so is the kernel. Peers hear nothing; packets that come
-  // are lost until Restart.
+  // are lost until Restart. The disk has what was synced, and maybe more.
   void Crash();
   // Crashes, if the host is up, and starts the program again on a new kernel.
   void Restart();
@@ -180,6 +183,7 @@ class SimHost {
   int boots() const;
   // The tree of its tasks, as FormatTasks gives it.
   std::string Tasks() const;
+  SimDisk& disk();
   // Writes a line into the trace.
   void Note(std::string_view text);
 

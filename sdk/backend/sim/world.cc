@@ -88,7 +88,17 @@ Machine::Machine(World& world, size_t index, std::string name, SocketAddress v4,
       host_(*this),
       random_(SimRandom::Derive(world.options().seed, "kernel", index)),
       entropy_(SimRandom::Derive(world.options().seed, "entropy", index)),
-      threads_(SimRandom::Derive(world.options().seed, "threads", index)) {}
+      threads_(SimRandom::Derive(world.options().seed, "threads", index)),
+      disk_(*this, options.disk,
+            SimRandom::Derive(world.options().seed, "disk", index)) {}
+
+Host::WallTime Machine::WallNow() const {
+  const Duration since_epoch =
+      std::chrono::seconds(world_.options().start_of_wall_time) +
+      world_.elapsed() + skew;
+  return Host::WallTime(
+      std::chrono::duration_cast<Host::WallTime::duration>(since_epoch));
+}
 
 void Machine::Trace(std::string_view text) const { world_.Trace(this, text); }
 
@@ -137,6 +147,7 @@ void Machine::Crash() {
     // First the kernel, so that what destructors close sends nothing.
     kernel_->Die();
     EndProgram("the host crashed");
+    disk_.Crash();
     kernel_.reset();
   });
 }

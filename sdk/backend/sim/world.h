@@ -16,6 +16,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "braid/backend/sim/disk.h"
 #include "braid/backend/sim/event_queue.h"
 #include "braid/backend/sim/kernel.h"
 #include "braid/backend/sim/network.h"
@@ -81,6 +82,8 @@ class Machine {
   SimRandom& random() { return random_; }    // of the kernel
   SimRandom& entropy() { return entropy_; }  // of programs
   SimRandom& threads() { return threads_; }  // of how long jobs take
+  SimDisk& disk() { return disk_; }
+  Host::WallTime WallNow() const;
   Kernel* kernel() const { return kernel_.get(); }
   Process* process() const { return process_.get(); }
 
@@ -130,6 +133,7 @@ class Machine {
   SimRandom random_;
   SimRandom entropy_;
   SimRandom threads_;
+  SimDisk disk_;
   ProgramFactory factory_;
   std::shared_ptr<Kernel> kernel_;
   std::unique_ptr<Process> process_;
