@@ -131,6 +131,9 @@ class Descriptor {
   uint64_t position = 0;
   bool position_taken = false;
   bool appends = false;  // every write goes to the end
+  // What it was opened for.
+  bool readable = true;
+  bool writable = true;
   // Chunks that are lent now. A reader waits while it is kMaxLentChunks.
   static constexpr uint32_t kMaxLentChunks = 4;
   uint32_t lent_chunks = 0;

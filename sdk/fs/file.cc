@@ -35,6 +35,10 @@ const char* MistakeIn(const FileOptions& options) {
   return nullptr;
 }
 
+absl::Status Mistaken(const std::string& what, const char* mistake) {
+  return absl::InvalidArgumentError(absl::StrCat(what, ": ", mistake));
+}
+
 }  // namespace
 
 File::OpenOp::OpenOp(std::string path, const FileOptions& options)
@@ -47,8 +51,7 @@ bool File::OpenOp::Try() { return mistake_ != nullptr || FileOperation::Try(); }
 
 absl::StatusOr<File> File::OpenOp::TakeResult() {
   const std::string what = absl::StrCat("open '", detail::Readable(path), "'");
-  if (mistake_ != nullptr)
-    return absl::InvalidArgumentError(absl::StrCat(what, ": ", mistake_));
+  if (mistake_ != nullptr) return Mistaken(what, mistake_);
   if (error != 0) {
     if (error == EISDIR || error == ENXIO) {
       return absl::InvalidArgumentError(
@@ -60,6 +63,8 @@ absl::StatusOr<File> File::OpenOp::TakeResult() {
   }
   opened.get()->path = std::move(path);
   opened.get()->appends = (flags & O_APPEND) != 0;
+  opened.get()->readable = (flags & O_ACCMODE) != O_WRONLY;
+  opened.get()->writable = (flags & O_ACCMODE) != O_RDONLY;
   return File(std::move(opened));
 }
 
@@ -85,30 +90,32 @@ void File::Position::Advance(size_t bytes) {
 }
 
 bool File::ReadOp::Try() {
+  if (mistake_ != nullptr) return true;
   error = position_.Take(offset, buffer.size(), EOVERFLOW);
   return error != 0 || FileOperation::Try();
 }
 
 absl::StatusOr<size_t> File::ReadOp::TakeResult() {
-  if (error != 0)
-    return ErrnoStatus(error, absl::StrCat("read ", descriptor()->Describe()));
+  const auto what = [this] {
+    return absl::StrCat("read ", descriptor()->Describe());
+  };
+  if (mistake_ != nullptr) return Mistaken(what(), mistake_);
+  if (error != 0) return ErrnoStatus(error, what());
   position_.Advance(done);
   return done;
 }
 
 bool File::WriteOp::Try() {
-  error = misplaced_ ? EINVAL : position_.Take(offset, data.size(), EFBIG);
+  if (mistake_ != nullptr) return true;
+  error = position_.Take(offset, data.size(), EFBIG);
   return error != 0 || FileOperation::Try();
 }
 
 absl::Status File::WriteOp::TakeResult() {
   position_.Advance(done);
-  if (error == 0) return absl::OkStatus();
+  if (error == 0 && mistake_ == nullptr) return absl::OkStatus();
   const std::string what = absl::StrCat("write ", descriptor()->Describe());
-  if (misplaced_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, " at an offset: it was opened to append"));
-  }
+  if (mistake_ != nullptr) return Mistaken(what, mistake_);
   if (done == 0) return ErrnoStatus(error, what);
   return ErrnoStatus(error, absl::StrCat(what, ", after ", done, " of ",
                                          data.size(), " bytes"));
@@ -125,9 +132,11 @@ absl::StatusOr<FileInfo> File::InfoOp::TakeResult() {
 }
 
 absl::Status File::ResizeOp::TakeResult() {
-  if (error == 0) return absl::OkStatus();
-  return ErrnoStatus(error, absl::StrCat("resize ", descriptor()->Describe(),
-                                         " to ", size, " bytes"));
+  if (error == 0 && mistake_ == nullptr) return absl::OkStatus();
+  const std::string what =
+      absl::StrCat("resize ", descriptor()->Describe(), " to ", size, " bytes");
+  if (mistake_ != nullptr) return Mistaken(what, mistake_);
+  return ErrnoStatus(error, what);
 }
 
 }  // namespace braid

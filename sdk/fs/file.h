@@ -21,7 +21,8 @@
 //     File, which may be closed or destroyed meanwhile: what is under way ends
 //     first, and then the descriptor is closed. What comes after gets Closed
 //     (IsClosed).
-//   - Errors name the file and say why: NOT_FOUND, ALREADY_EXISTS,
+//   - Errors name the file and say why: INVALID_ARGUMENT for what it wasn't
+//     opened for, NOT_FOUND, ALREADY_EXISTS,
 //     PERMISSION_DENIED, RESOURCE_EXHAUSTED for a full disk or quota, and so
 //     on, as Abseil maps an errno.
 //   - What was written is seen by every reader at once. It survives a power
@@ -152,6 +153,14 @@ class File {
     const char* mistake_;  // in what was asked for; nullptr: none
   };
 
+  // Why `descriptor` can't be used so; nullptr: it can.
+  static const char* UnlessReadable(const Descriptor& descriptor) {
+    return descriptor.readable ? nullptr : "it was opened to write only";
+  }
+  static const char* UnlessWritable(const Descriptor& descriptor) {
+    return descriptor.writable ? nullptr : "it was opened to read only";
+  }
+
   // Has the file's position to itself, if that is asked for.
   class Position {
    public:
@@ -178,12 +187,14 @@ class File {
     ReadOp(Descriptor* descriptor, std::span<std::byte> buffer, uint64_t offset,
            bool at_position)
         : ReadFileOperation(descriptor, offset, buffer),
-          position_(descriptor, at_position) {}
+          position_(descriptor, at_position),
+          mistake_(UnlessReadable(*descriptor)) {}
     bool Try();
     absl::StatusOr<size_t> TakeResult();
 
    private:
     Position position_;
+    const char* const mistake_;
   };
 
   class WriteOp final : public WriteFileOperation {
@@ -192,13 +203,15 @@ class File {
             uint64_t offset, bool at_position)
         : WriteFileOperation(descriptor, offset, data),
           position_(descriptor, at_position && !descriptor->appends),
-          misplaced_(!at_position && descriptor->appends) {}
+          mistake_(at_position || !descriptor->appends
+                       ? UnlessWritable(*descriptor)
+                       : "it was opened to append, which takes no offset") {}
     bool Try();
     absl::Status TakeResult();
 
    private:
     Position position_;
-    const bool misplaced_;  // an offset for a file that is appended to
+    const char* const mistake_;
   };
 
   class SyncOp final : public SyncFileOperation {
@@ -217,8 +230,13 @@ class File {
   class ResizeOp final : public ResizeFileOperation {
    public:
     ResizeOp(Descriptor* descriptor, uint64_t size)
-        : ResizeFileOperation(descriptor, size) {}
+        : ResizeFileOperation(descriptor, size),
+          mistake_(UnlessWritable(*descriptor)) {}
+    bool Try() { return mistake_ != nullptr || FileOperation::Try(); }
     absl::Status TakeResult();
+
+   private:
+    const char* const mistake_;
   };
 
   explicit File(IoHandle handle) : handle_(std::move(handle)) {}

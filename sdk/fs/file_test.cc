@@ -128,12 +128,32 @@ TEST(File, ErrorsNameTheFileAndSayWhy) {
     status = (co_await File::Open("x", {.create = true})).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
     File read = co_await OrReturn(File::Open(scratch / "a"));
-    status = co_await read.Write("x");
-    EXPECT_FALSE(status.ok());
     std::array<char, 4> buffer;
     status = (co_await read.ReadAt(UINT64_MAX, buffer)).status();
     EXPECT_FALSE(status.ok());
     co_return absl::OkStatus();
+  });
+}
+
+// The kernel says EBADF, which was told as "closed", and of an empty write
+// nothing at all.
+TEST(File, IsUsedForWhatItWasOpenedFor) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    Scratch scratch;
+    File write = co_await OrReturn(File::Open(
+        scratch / "a", {.read = false, .write = true, .create = true}));
+    File read = co_await OrReturn(File::Open(scratch / "a"));
+    std::array<char, 4> buffer;
+    for (const absl::Status& status : std::vector<absl::Status>{
+             co_await read.Write("x"), co_await read.Write(""),
+             co_await read.WriteAt(0, "x"), co_await read.Resize(1),
+             (co_await write.Read(buffer)).status(),
+             (co_await write.ReadAt(0, buffer)).status()}) {
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      EXPECT_NE(status.message().find("only"), std::string_view::npos);
+    }
+    co_await OrReturn(read.Sync());
+    co_return co_await write.Write("x");
   });
 }
 

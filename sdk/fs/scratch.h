@@ -53,19 +53,19 @@ class Scratch {
         const auto content = sim_->disk().Get(*this / name);
         seen.push_back(name + (content.has_value() ? "=" + *content : "/"));
       }
-      return seen;
-    }
-    // lint: allow(io): the test looks from outside
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-      std::string text = entry.path().filename().string();
-      if (entry.is_directory()) {
-        text += "/";
-      } else {
-        // lint: allow(io): the same
-        std::ifstream in(entry.path(), std::ios::binary);
-        text += "=" + std::string(std::istreambuf_iterator<char>(in), {});
+    } else {
+      // lint: allow(io): the test looks from outside
+      for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+        std::string text = entry.path().filename().string();
+        if (entry.is_directory()) {
+          text += "/";
+        } else {
+          // lint: allow(io): the same
+          std::ifstream in(entry.path(), std::ios::binary);
+          text += "=" + std::string(std::istreambuf_iterator<char>(in), {});
+        }
+        seen.push_back(std::move(text));
       }
-      seen.push_back(std::move(text));
     }
     std::ranges::sort(seen);
     return seen;

@@ -36,6 +36,12 @@ CaseRun& Current() {
   return *current;
 }
 
+// What a host does by itself takes no time, so that what is seen is at whole
+// ticks.
+const SimHostOptions kNoDelay = {
+    .disk = {
+        .latency = {}, .jitter = {}, .sync_latency = {}, .sync_jitter = {}}};
+
 // Nothing may be left when the body has ended.
 std::optional<std::string> Leftovers() {
   const LoopStats stats = detail::Loop::Current().stats();
@@ -129,7 +135,8 @@ class Case {
     absl::Status status;
     {
       absl::StatusOr<std::unique_ptr<Backend>> backend =
-          exact ? MakeSimBackend({.seed = seed + 1}) : MakeBackend(name);
+          exact ? MakeSimBackend({.seed = seed + 1}, kNoDelay)
+                : MakeBackend(name);
       if (!backend.ok()) return {backend.status().ToString()};
       run.backend = backend->get();
       current = &run;

@@ -30,6 +30,11 @@ std::vector<std::string_view> PartsOf(std::string_view path) {
   return parts;
 }
 
+std::string_view WithoutSlashes(std::string_view path) {
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  return path;
+}
+
 bool IsDots(std::string_view part) { return part == "." || part == ".."; }
 
 }  // namespace
@@ -85,8 +90,7 @@ FileTree::Place FileTree::Find(std::string_view path) const {
   }
   if (!place.above.empty()) place.directory = place.above.back();
   place.dots = parts.empty() || IsDots(parts.back());
-  place.wants_directory = place.dots || path.ends_with('/');
-  if (place.error == 0 && place.wants_directory && place.found != 0 &&
+  if (place.error == 0 && path.ends_with('/') && place.found != 0 &&
       !IsDirectory(place.found)) {
     place.error = ENOTDIR;
   }
@@ -103,15 +107,17 @@ FileTree::Id FileTree::Make(FileKind kind, uint32_t permissions, WallTime now) {
 
 int FileTree::Open(std::string_view path, int flags, uint32_t permissions,
                    WallTime now, Id& file) {
-  const Place place = Find(path);
-  if (place.error != 0) return place.error;
   const bool create = (flags & O_CREAT) != 0;
+  // What is made this way is no directory.
+  const std::string_view name = WithoutSlashes(path);
+  const Place place = Find(create ? name : path);
+  if (place.error != 0) return place.error;
+  if (create && name != path && !place.dots) return EISDIR;
   const bool directory = (flags & O_DIRECTORY) != 0;
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   file = place.found;
   if (file == 0) {
     if (!create) return ENOENT;
-    if (place.wants_directory) return EISDIR;
     file = Make(FileKind::kRegular, permissions, now);
     Do({{place.directory, place.name, file}});
   } else {
@@ -252,26 +258,24 @@ int FileTree::Info(std::string_view path, FileInfo& info) const {
   return 0;
 }
 
+// In the order in which Linux finds fault (do_renameat2, vfs_rename).
 int FileTree::Rename(std::string_view from_path, std::string_view to_path) {
-  const Place from = Find(from_path);
-  const Place to = Find(to_path);
+  const Place from = Find(WithoutSlashes(from_path));
+  const Place to = Find(WithoutSlashes(to_path));
   if (from.error != 0) return from.error;
   if (to.error != 0) return to.error;
   if (from.dots || to.dots) return EBUSY;
   if (from.found == 0) return ENOENT;
+  const bool directory = IsDirectory(from.found);
+  if (!directory && (from_path.ends_with('/') || to_path.ends_with('/')))
+    return ENOTDIR;
   if (std::ranges::find(to.above, from.found) != to.above.end()) return EINVAL;
-  if (from.found == to.found) return 0;
-  if (IsDirectory(from.found)) {
-    if (to.found != 0 && !IsDirectory(to.found)) return ENOTDIR;
-    if (to.found != 0 && !inodes_.at(to.found).entries.empty())
+  if (to.found != 0) {
+    if (std::ranges::find(from.above, to.found) != from.above.end())
       return ENOTEMPTY;
-  } else {
-    if (to.wants_directory) return ENOTDIR;
-    if (to.found != 0 && IsDirectory(to.found)) {
-      const bool above =
-          std::ranges::find(from.above, to.found) != from.above.end();
-      return above ? ENOTEMPTY : EISDIR;
-    }
+    if (from.found == to.found) return 0;
+    if (directory != IsDirectory(to.found)) return directory ? ENOTDIR : EISDIR;
+    if (!inodes_.at(to.found).entries.empty()) return ENOTEMPTY;
   }
   Do({{from.directory, from.name, 0}, {to.directory, to.name, from.found}});
   return 0;
@@ -286,7 +290,8 @@ int FileTree::Remove(std::string_view path, bool directory) {
   } else {
     if (!IsDirectory(place.found)) return ENOTDIR;
     if (place.found == kRoot) return EBUSY;
-    if (place.dots) return path.ends_with("..") ? ENOTEMPTY : EINVAL;
+    if (place.dots)
+      return WithoutSlashes(path).ends_with("..") ? ENOTEMPTY : EINVAL;
     if (!inodes_.at(place.found).entries.empty()) return ENOTEMPTY;
   }
   Do({{place.directory, place.name, 0}});
@@ -295,7 +300,8 @@ int FileTree::Remove(std::string_view path, bool directory) {
 
 int FileTree::MakeDirectory(std::string_view path, uint32_t permissions,
                             WallTime now) {
-  const Place place = Find(path);
+  // Whatever is there is in the way, slash or no slash.
+  const Place place = Find(WithoutSlashes(path));
   if (place.error != 0) return place.error;
   if (place.found != 0) return EEXIST;
   const Id made = Make(FileKind::kDirectory, permissions, now);

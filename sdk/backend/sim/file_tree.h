@@ -133,10 +133,9 @@ class FileTree {
     int error = 0;
     Id directory = 0;  // that has the last part as a name; 0: it is "/"
     std::string name;
-    Id found = 0;                  // 0: there is none
-    bool wants_directory = false;  // a slash at the end, or "." or ".."
-    bool dots = false;             // ends in "." or ".."
-    std::vector<Id> above = {};    // the directories on the way, "/" first
+    Id found = 0;                // 0: there is none
+    bool dots = false;           // ends in "." or ".."
+    std::vector<Id> above = {};  // the directories on the way, "/" first
   };
 
   Place Find(std::string_view path) const;

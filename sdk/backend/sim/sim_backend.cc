@@ -326,9 +326,9 @@ namespace {
 
 // First the simulation, then what stands on it.
 struct OwnWorld {
-  explicit OwnWorld(const SimulationOptions& options)
+  OwnWorld(const SimulationOptions& options, const SimHostOptions& host)
       : own_world(options),
-        own_machine(own_world.AddMachine("localhost", {})) {}
+        own_machine(own_world.AddMachine("localhost", host)) {}
 
   detail::World own_world;
   detail::Machine& own_machine;
@@ -336,8 +336,8 @@ struct OwnWorld {
 
 class OwnBackend final : private OwnWorld, public detail::SimBackend {
  public:
-  explicit OwnBackend(const SimulationOptions& options)
-      : OwnWorld(options),
+  OwnBackend(const SimulationOptions& options, const SimHostOptions& host)
+      : OwnWorld(options, host),
         SimBackend(own_machine, own_machine.BootAttached()) {}
 };
 
@@ -348,7 +348,12 @@ std::unique_ptr<Backend> MakeSimBackend() {
 }
 
 std::unique_ptr<Backend> MakeSimBackend(const SimulationOptions& options) {
-  return std::make_unique<OwnBackend>(options);
+  return MakeSimBackend(options, {});
+}
+
+std::unique_ptr<Backend> MakeSimBackend(const SimulationOptions& options,
+                                        const SimHostOptions& host) {
+  return std::make_unique<OwnBackend>(options, host);
 }
 
 }  // namespace braid

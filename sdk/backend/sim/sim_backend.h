@@ -23,12 +23,15 @@
 
 namespace braid {
 
+struct SimHostOptions;
 struct SimulationOptions;
 class Simulation;
 
 // A host on its own. It is called "localhost", and its address is 10.0.0.1.
 std::unique_ptr<Backend> MakeSimBackend();
 std::unique_ptr<Backend> MakeSimBackend(const SimulationOptions& options);
+std::unique_ptr<Backend> MakeSimBackend(const SimulationOptions& options,
+                                        const SimHostOptions& host);
 
 namespace detail {
 
