@@ -141,6 +141,13 @@ void FileOperation::LeaveFile() {
     file->Release();
 }
 
+void OpenFileOperation::Adopt() {
+  if (error != 0) return;
+  absl::StatusOr<IoHandle> adopted = backend().Adopt(fd, IoKind::kFile);
+  detail::Check(adopted.ok(), "a file that was just opened can't be adopted");
+  opened = *std::move(adopted);
+}
+
 void IoOperation::Withdraw() noexcept {
   descriptor_->waiting[static_cast<int>(direction_)] = nullptr;
   if (code_ == IoCode::kSend) static_cast<SendOperation*>(this)->LeaveRest();

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,26 +29,11 @@ FileKind KindOf(mode_t mode) {
 }
 
 int Open(OpenFileOperation& operation) {
-  // A FIFO that nobody writes to would block; what isn't a regular file is
-  // refused right after. Nor is a terminal to become the process's own.
-  const int flags = operation.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   const int fd = Retrying([&] {
-    return ::open(operation.path.c_str(), flags, operation.permissions);
+    return ::open(operation.path.c_str(), OpenFlags(operation),
+                  operation.permissions);
   });
-  if (fd < 0) return errno;
-  struct stat about;
-  int error = ErrorOf(::fstat(fd, &about));
-  const bool directory = (operation.flags & O_DIRECTORY) != 0;
-  if (error == 0 && !directory && !S_ISREG(about.st_mode))
-    error = S_ISDIR(about.st_mode) ? EISDIR : ENXIO;
-  // Or io_uring would read a slow file on the thread that asks for it.
-  if (error == 0) error = ErrorOf(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
-  if (error != 0) {
-    ::close(fd);
-    return error;
-  }
-  operation.fd = fd;
-  return 0;
+  return fd < 0 ? errno : TakeOpened(operation, fd);
 }
 
 int Read(ReadFileOperation& operation) {
@@ -82,27 +68,14 @@ int Write(WriteFileOperation& operation) {
 }
 
 int Info(FileInfoOperation& operation) {
-  struct stat about;
-  int result = 0;
-  if (operation.descriptor() != nullptr) {
-    result = ::fstat(operation.fd, &about);
-  } else if (operation.follow_link) {
-    result = ::stat(operation.path.c_str(), &about);
-  } else {
-    result = ::lstat(operation.path.c_str(), &about);
+  struct statx about;
+  const bool open = operation.descriptor() != nullptr;
+  if (::statx(open ? operation.fd : AT_FDCWD,
+              open ? "" : operation.path.c_str(), InfoFlags(operation),
+              kInfoMask, &about) != 0) {
+    return errno;
   }
-  if (result != 0) return errno;
-  FileInfo& info = operation.info;
-  info.kind = KindOf(about.st_mode);
-  info.size = static_cast<uint64_t>(about.st_size);
-  info.permissions = about.st_mode & 07777;
-  info.modified = std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          std::chrono::seconds(about.st_mtim.tv_sec) +
-          std::chrono::nanoseconds(about.st_mtim.tv_nsec)));
-  info.device = about.st_dev;
-  info.inode = about.st_ino;
-  info.links = about.st_nlink;
+  operation.info = InfoOf(about);
   return 0;
 }
 
@@ -180,6 +153,49 @@ int Call(FileOperation& operation) {
 }
 
 }  // namespace
+
+int OpenFlags(const OpenFileOperation& operation) {
+  // A FIFO that nobody writes to would block; what isn't a regular file is
+  // refused right after. Nor is a terminal to become the process's own.
+  return operation.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+}
+
+int TakeOpened(OpenFileOperation& operation, int fd) {
+  // Neither call waits: the file's inode is in memory.
+  struct stat about;
+  int error = ErrorOf(::fstat(fd, &about));
+  const bool directory = (operation.flags & O_DIRECTORY) != 0;
+  if (error == 0 && !directory && !S_ISREG(about.st_mode))
+    error = S_ISDIR(about.st_mode) ? EISDIR : ENXIO;
+  // Or io_uring would read a slow file on the thread that asks for it.
+  if (error == 0) error = ErrorOf(::fcntl(fd, F_SETFL, operation.flags));
+  if (error != 0) {
+    ::close(fd);
+    return error;
+  }
+  operation.fd = fd;
+  return 0;
+}
+
+int InfoFlags(const FileInfoOperation& operation) {
+  if (operation.descriptor() != nullptr) return AT_EMPTY_PATH;
+  return operation.follow_link ? 0 : AT_SYMLINK_NOFOLLOW;
+}
+
+FileInfo InfoOf(const struct statx& about) {
+  FileInfo info;
+  info.kind = KindOf(about.stx_mode);
+  info.size = about.stx_size;
+  info.permissions = about.stx_mode & 07777;
+  info.modified = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::seconds(about.stx_mtime.tv_sec) +
+          std::chrono::nanoseconds(about.stx_mtime.tv_nsec)));
+  info.device = makedev(about.stx_dev_major, about.stx_dev_minor);
+  info.inode = about.stx_ino;
+  info.links = about.stx_nlink;
+  return info;
+}
 
 void CallFile(FileOperation& operation) noexcept {
   try {

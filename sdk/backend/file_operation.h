@@ -121,6 +121,9 @@ class OpenFileOperation : public FileOperation {
   uint32_t permissions;
   IoHandle opened;
 
+  // For backends: makes `opened` of `fd`, unless there was an error.
+  void Adopt();
+
  protected:
   OpenFileOperation(std::string path, int flags, uint32_t permissions)
       : FileOperation(FileCode::kOpen),
@@ -177,6 +180,8 @@ class FileInfoOperation : public FileOperation {
   std::string path;
   bool follow_link = true;  // what the path's last part refers to
   FileInfo info;
+  // For backends: what the kernel writes into.
+  std::shared_ptr<void> raw;
 
  protected:
   explicit FileInfoOperation(Descriptor* descriptor)

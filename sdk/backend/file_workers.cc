@@ -91,12 +91,8 @@ bool FileWorkers::Begin(FileOperation& operation) {
 void FileWorkers::Ended(FileOperation& operation) {
   --with_threads_;
   const std::shared_ptr<FileJob> job = std::move(operation.job);
-  if (operation.code() == FileCode::kOpen && operation.error == 0) {
-    absl::StatusOr<IoHandle> opened =
-        operation.backend().Adopt(operation.fd, IoKind::kFile);
-    Check(opened.ok(), "a file that was just opened can't be adopted");
-    static_cast<OpenFileOperation&>(operation).opened = *std::move(opened);
-  }
+  if (operation.code() == FileCode::kOpen)
+    static_cast<OpenFileOperation&>(operation).Adopt();
   operation.Complete();
   BeginNext();
 }

@@ -445,29 +445,49 @@ TEST(FileWorkers, ThoseThatAreThereServeAll) {
   });
 }
 
-// Reads, writes and syncs are requests of the ring, if the kernel takes them.
-TEST(FileUring, NeedsNoThreadToReadAndWrite) {
+// Operations are requests of the ring where the kernel takes them, and threads
+// do the others: all of them on an old kernel.
+TEST(FileUring, NeedsThreadsForWhatTheKernelDoesNotTake) {
   if (!detail::HasBackend("uring")) GTEST_SKIP() << "no io_uring here";
-  for (const bool requests : {true, false}) {
+  struct Kernel {
+    bool files;
+    bool names;
+  };
+  for (const Kernel& kernel :
+       {Kernel{true, true}, {true, false}, {false, false}}) {
     const auto host = std::make_shared<SlowHost>();
     detail::UringOptions options;
-    options.file_requests = requests;
+    options.file_requests = kernel.files;
+    options.path_requests = kernel.names;
     const auto backend = detail::MakeUringBackend(options, host);
     ASSERT_TRUE(backend.ok()) << backend.status();
     const absl::Status status =
         braid::Run(**backend, [&]() -> Task<absl::Status> {
           Scratch scratch;
           File file = co_await OrReturn(File::Open(scratch / "a", kNew));
-          host->refuse = true;
           std::array<char, 10> buffer;
-          const absl::Status written = co_await file.Write("hello");
-          const absl::Status synced = co_await file.Sync();
-          const absl::Status read = (co_await file.ReadAt(0, buffer)).status();
-          host->refuse = false;
-          EXPECT_EQ(written.ok(), requests) << written;
-          EXPECT_EQ(synced.ok(), requests) << synced;
-          EXPECT_EQ(read.ok(), requests) << read;
-          co_return co_await file.Write("hello");
+          for (const bool threads : {false, true}) {
+            host->refuse = !threads;
+            const auto done = [&](const absl::Status& status, bool request) {
+              EXPECT_EQ(status.ok(), threads || request)
+                  << status << (threads ? ", with threads" : "");
+            };
+            done((co_await File::Open(scratch / "a")).status(), kernel.files);
+            done(co_await file.Write("hello"), kernel.files);
+            done(co_await file.Sync(), kernel.files);
+            done((co_await file.ReadAt(0, buffer)).status(), kernel.files);
+            done((co_await file.Info()).status(), kernel.files);
+            done((co_await GetFileInfo(scratch / "a")).status(), kernel.files);
+            done(co_await Rename(scratch / "a", scratch / "b"),
+                 kernel.files && kernel.names);
+            if (threads || (kernel.files && kernel.names)) {
+              done(co_await Rename(scratch / "b", scratch / "a"), true);
+              done(co_await MakeDirectory(scratch / "d"), true);
+              done(co_await RemoveDirectory(scratch / "d"), true);
+            }
+            done((co_await ListDirectory(scratch.path())).status(), false);
+          }
+          co_return absl::OkStatus();
         });
     EXPECT_TRUE(status.ok()) << status;
   }

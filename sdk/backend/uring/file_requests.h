@@ -1,15 +1,17 @@
-// FileRequests: reads, writes and syncs of files as requests of a ring.
+// FileRequests: operations on files and their names as requests of a ring.
 //
-// Not for: opening, names and directories, which go to worker threads on every
-// backend: they are rare, and some of them no kernel takes as a request.
+// What the kernel at hand has no request for goes to worker threads: listing a
+// directory on every kernel, resizing before Linux 6.9, names before 5.15.
 //
 // The kernel does what it finds in memory at once, and has threads of its own
-// for the rest. A request that it has begun is not to be stopped, as a rule;
-// the operation's memory is its own until the request's completion.
+// for the rest, names among it. A request that it has begun is not to be
+// stopped, as a rule; the operation's memory is its own until the request's
+// completion.
 
 #ifndef BRAID_BACKEND_URING_FILE_REQUESTS_H_
 #define BRAID_BACKEND_URING_FILE_REQUESTS_H_
 
+#include <bitset>
 #include <cstdint>
 
 #include "braid/backend/file_operation.h"
@@ -23,13 +25,16 @@ class FileRequests {
   // aligned to more.
   static constexpr uint64_t kBit = 4;
 
-  // Without `enabled`, it takes none, as on a kernel that is too old.
-  FileRequests(Ring& ring, bool enabled);
+  // Without `files`, it takes none, as on a kernel that is too old; without
+  // `names`, none that changes names.
+  FileRequests(Ring& ring, bool files, bool names);
   FileRequests(const FileRequests&) = delete;
   FileRequests& operator=(const FileRequests&) = delete;
 
   // Whether this kernel does such an operation.
-  bool Takes(const FileOperation& operation) const;
+  bool Takes(const FileOperation& operation) const {
+    return supported_.test(static_cast<size_t>(operation.code()));
+  }
   // As Backend's SubmitFile, which is never done at once, and CancelFile.
   void Submit(FileOperation& operation);
   void Cancel(FileOperation& operation) noexcept;
@@ -38,7 +43,7 @@ class FileRequests {
 
  private:
   Ring& ring_;
-  bool supported_ = false;
+  std::bitset<16> supported_;  // by FileCode
 };
 
 }  // namespace braid::detail

@@ -268,7 +268,7 @@ absl::Status UringBackend::Init() {
   absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Open(options_);
   if (!ring.ok()) return ring.status();
   ring_ = *std::move(ring);
-  files_.emplace(*ring_, options_.file_requests);
+  files_.emplace(*ring_, options_.file_requests, options_.path_requests);
   // Blocking: a read of it is a request, and waits.
   return OpenWakeUp(0);
 }

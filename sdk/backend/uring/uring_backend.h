@@ -49,6 +49,7 @@ struct UringOptions {
   bool provided_buffers = true;   // Linux 5.19
   bool multishot_receive = true;  // Linux 6.0
   bool file_requests = true;      // Linux 5.6
+  bool path_requests = true;      // Linux 5.15
 };
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeUringBackend(
