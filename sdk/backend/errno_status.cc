@@ -32,6 +32,10 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
       return BrokenError(message);
     case EADDRINUSE:
       return absl::AlreadyExistsError(message);
+    // Abseil's is ALREADY_EXISTS: to whoever tries the next port then, an
+    // address of another machine is one whose ports are all taken.
+    case EADDRNOTAVAIL:
+      return absl::UnavailableError(message);
     case EMSGSIZE:
       return absl::InvalidArgumentError(message);
     default:

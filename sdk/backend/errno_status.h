@@ -12,7 +12,8 @@ namespace braid {
 // "<what>: Connection refused (ECONNREFUSED)". `error` is an errno, not 0.
 // Codes are Abseil's for that errno, except where Braid has a predicate: EBADF
 // is IsClosed, EBUSY is IsBusy, and a connection that is gone (ECONNRESET,
-// EPIPE, ECONNABORTED, ETIMEDOUT, ...) is IsBroken.
+// EPIPE, ECONNABORTED, ETIMEDOUT, ...) is IsBroken; and but for EADDRINUSE,
+// which alone is ALREADY_EXISTS among addresses: EADDRNOTAVAIL is UNAVAILABLE.
 absl::Status ErrnoStatus(int error, std::string_view what);
 
 }  // namespace braid

@@ -200,8 +200,8 @@ class TcpStream {
 class TcpListener {
  public:
   // Listens on `address`. Port 0 takes a free one (see local_address).
-  // SocketAddress::Any takes IPv6 and IPv4. Port taken: ALREADY_EXISTS that
-  // names it.
+  // SocketAddress::Any takes IPv6 and IPv4. Port taken: ALREADY_EXISTS;
+  // not an address of this machine: UNAVAILABLE. Both name it.
   static absl::StatusOr<TcpListener> Bind(const SocketAddress& address,
                                           const TcpListenOptions& options = {});
   // The same with SocketAddress::Parse.

@@ -487,6 +487,8 @@ TEST(Tcp, SaysWhichPortIsTaken) {
         << status;
     EXPECT_EQ(TcpListener::Bind("nowhere").status().code(),
               absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(TcpListener::Bind("192.0.2.1:0").status().code(),
+              absl::StatusCode::kUnavailable);
     co_return absl::OkStatus();
   });
 }

@@ -133,8 +133,8 @@ class UdpSocket {
   // A socket that receives what is sent to `address`. Port 0 takes a free one
   // (see local_address). On an address of all interfaces, Reply sends from the
   // address that was written to; SocketAddress::Any takes IPv6 and IPv4, whose
-  // peers then are of the form ::ffff:1.2.3.4. Port taken: ALREADY_EXISTS that
-  // names it.
+  // peers then are of the form ::ffff:1.2.3.4. Port taken: ALREADY_EXISTS; not
+  // an address of this machine: UNAVAILABLE. Both name it.
   static absl::StatusOr<UdpSocket> Bind(const SocketAddress& address,
                                         const UdpOptions& options = {});
   // The same with SocketAddress::Parse.

@@ -267,6 +267,17 @@ TEST(UdpSocket, SaysWhichPortIsTaken) {
   });
 }
 
+// It was ALREADY_EXISTS, as if the next port were worth a try.
+TEST(UdpSocket, SaysThatAnAddressIsNotHere) {
+  EachWay([]() -> Task<absl::Status> {
+    const SocketAddress elsewhere = *SocketAddress::Parse("192.0.2.1:0");
+    const absl::Status status = Bind(elsewhere).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_NE(status.message().find("192.0.2.1"), std::string::npos) << status;
+    co_return absl::OkStatus();
+  });
+}
+
 TEST(UdpSocket, SharesAPortOnRequest) {
   EachWay([]() -> Task<absl::Status> {
     UdpSocket first = co_await OrReturn(Bind(kLoopback, {.reuse_port = true}));
