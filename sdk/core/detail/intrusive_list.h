@@ -43,7 +43,8 @@ class IntrusiveList {
   ~IntrusiveList() {
     Check(empty(),
           "a wait queue is destroyed while tasks wait in it; end the tasks "
-          "first");
+          "first: the body of a task group that owns what its tasks use ends "
+          "with co_return co_await group.Join()");
   }
 
   bool empty() const { return first_ == nullptr; }
