@@ -137,6 +137,12 @@ void SimHostServices::Resume() {
     After({}, std::move(action));
 }
 
+absl::StatusOr<std::shared_ptr<ChildDescriptor>> SimHostServices::OpenChild(
+    pid_t pid) {
+  return absl::UnimplementedError("watch child " + std::to_string(pid) +
+                                  ": the simulation has no processes");
+}
+
 absl::Status SimHostServices::Listen(SignalListener& listener,
                                      std::span<const int> signals) {
   if (absl::Status status = CheckSignals(signals); !status.ok()) return status;
