@@ -39,6 +39,11 @@
 //     by a worker thread that is there already, again and again: two changes of
 //     thread, of which each side waits for the other. Wall time. Operation: one
 //     such call.
+// file_read_64k, file_read_1m: A loop reads a file that is in the page cache,
+//     block after block, into one buffer that is aligned to pages. Wall time.
+//     Operation: one block.
+// file_write_64k, file_write_1m: The same, and it writes a new file; nothing is
+//     synced. A run is kFileBytes.
 //
 // In client and server benches the subject is the server, alone on its core; a
 // load generator that never sleeps has another. The cost is the CPU time of the
@@ -78,6 +83,7 @@ inline constexpr uint64_t kSleepers = 100'000;
 inline constexpr uint64_t kParkedToCancel = 10'000;
 inline constexpr uint64_t kPostBatch = 1000;
 inline constexpr std::chrono::milliseconds kSleepShortest{500};
+inline constexpr uint64_t kFileBytes = uint64_t{1} << 30;
 
 inline constexpr int kPayload = 64;
 inline constexpr int kUdpSockets = 8;

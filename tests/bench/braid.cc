@@ -9,7 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/make_backend.h"
+#include "braid/fs/file.h"
 #include "tests/bench/benches.h"
+#include "tests/bench/file_work.h"
 #include "tests/bench/subject.h"
 
 namespace braid::bench {
@@ -232,6 +234,26 @@ Task<absl::Status> CallThread(Run& run) {
   co_return absl::OkStatus();
 }
 
+template <uint64_t block, bool writes>
+Task<absl::Status> FileBlocks(Run& run) {
+  const FileWork work(block, run.ops(), /*filled=*/!writes);
+  File file = co_await OrReturn(File::Open(work.path(), {.write = writes}));
+  run.Start();
+  for (uint64_t i = 0; i < run.ops(); ++i) {
+    const uint64_t offset = work.OffsetOf(i);
+    if (offset == 0) file.Seek(0);
+    if constexpr (writes) {
+      co_await OrReturn(file.Write(work.buffer()));
+      ++counted;
+    } else {
+      const size_t size = co_await OrReturn(file.Read(work.buffer()));
+      if (size == block) ++counted;
+    }
+  }
+  run.Stop();
+  co_return absl::OkStatus();
+}
+
 template <Task<absl::Status> (*body)(Run&)>
 void Body(Run& run) {
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(run.backend());
@@ -306,22 +328,27 @@ Task<absl::Status> TcpEcho(Run& run) {
   });
 }
 
-constexpr Bench kBenches[] = {{"spawn_join", Body<SpawnJoin>},
-                              {"call_depth1", Body<CallDepth1>},
-                              {"call_depth100", Body<CallDepth100>},
-                              {"yield", Body<Yield>},
-                              {"channel_rendezvous", Body<ChannelRendezvous>},
-                              {"channel_buffered64", Body<ChannelBuffered>},
-                              {"timeout_unfired", Body<TimeoutUnfired>},
-                              {"sleep_100k", Body<Sleep>},
-                              {"cancel_parked_10k", Body<CancelParked>},
-                              {"parked_task_bytes", Body<ParkedTaskBytes>},
-                              {"cross_thread_post", Body<CrossThreadPost>},
-                              {"to_thread", Body<CallThread>},
-                              {"udp_echo_64", Body<UdpEcho>},
-                              {"udp_echo_64_batch", Body<UdpEchoBatch>},
-                              {"udp_echo_64_offload", Body<UdpEchoOffload>},
-                              {"tcp_echo_64x64", Body<TcpEcho>}};
+constexpr Bench kBenches[] = {
+    {"spawn_join", Body<SpawnJoin>},
+    {"call_depth1", Body<CallDepth1>},
+    {"call_depth100", Body<CallDepth100>},
+    {"yield", Body<Yield>},
+    {"channel_rendezvous", Body<ChannelRendezvous>},
+    {"channel_buffered64", Body<ChannelBuffered>},
+    {"timeout_unfired", Body<TimeoutUnfired>},
+    {"sleep_100k", Body<Sleep>},
+    {"cancel_parked_10k", Body<CancelParked>},
+    {"parked_task_bytes", Body<ParkedTaskBytes>},
+    {"cross_thread_post", Body<CrossThreadPost>},
+    {"to_thread", Body<CallThread>},
+    {"file_read_64k", Body<FileBlocks<64 << 10, false>>},
+    {"file_read_1m", Body<FileBlocks<1 << 20, false>>},
+    {"file_write_64k", Body<FileBlocks<64 << 10, true>>},
+    {"file_write_1m", Body<FileBlocks<1 << 20, true>>},
+    {"udp_echo_64", Body<UdpEcho>},
+    {"udp_echo_64_batch", Body<UdpEchoBatch>},
+    {"udp_echo_64_offload", Body<UdpEchoOffload>},
+    {"tcp_echo_64x64", Body<TcpEcho>}};
 
 }  // namespace
 }  // namespace braid::bench

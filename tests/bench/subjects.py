@@ -44,6 +44,12 @@ def _server(name, about, load, **more):
     return Bench(name, "us", "cpu_ns_per_op", about, load=load, count_ops=(6_400, 19_200), **more)
 
 
+def _file(name, about, block):
+    # 1 GiB; a few MiB where it is about counts.
+    return Bench(name, "us", "wall_ns_per_op", about, ops=(1 << 30) // block, count_ops=(50, 250), smoke_ops=20,
+                 cores=2)
+
+
 BENCHES = {
     bench.name: bench
     for bench in (
@@ -62,6 +68,10 @@ BENCHES = {
         Bench("cross_thread_post", "ns", "wall_ns_per_op", "a callable handed to the loop by another thread, wall",
               cores=2),
         Bench("to_thread", "ns", "wall_ns_per_op", "await a function on a worker thread, wall", cores=2),
+        _file("file_read_64k", "read a block of 64 KiB from the page cache, wall", 64 << 10),
+        _file("file_read_1m", "read a block of 1 MiB from the page cache, wall", 1 << 20),
+        _file("file_write_64k", "write a block of 64 KiB into the page cache, wall", 64 << 10),
+        _file("file_write_1m", "write a block of 1 MiB into the page cache, wall", 1 << 20),
         _server("udp_echo_64", "server CPU per datagram, one at a time", "udp_load"),
         _server("udp_echo_64_batch", "server CPU per datagram, many at a time", "udp_load"),
         _server("udp_echo_64_offload", "server CPU per datagram, in runs of 64", "udp_load"),
@@ -87,13 +97,14 @@ class Subject:
 _CORE = ("spawn_join", "call_depth1", "call_depth100", "yield", "channel_rendezvous", "channel_buffered64")
 _TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_task_bytes", "cross_thread_post",
                   "to_thread")
+_FILES = ("file_read_64k", "file_read_1m", "file_write_64k", "file_write_1m")
 _UDP = ("udp_echo_64", "udp_echo_64_batch", "udp_echo_64_offload")
 _GRPC = ("grpc_unary_64",)
 
 SUBJECTS = (
-    Subject("braid/asio", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/asio", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",),
             args=("--backend=asio",)),
-    Subject("braid/uring", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/uring", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",),
             args=("--backend=uring",)),
     Subject("braid/asio", "braid_grpc", _GRPC, args=("--backend=asio",)),
     Subject("floor", "floor", _CORE + ("parked_task_bytes",)),
@@ -104,6 +115,8 @@ SUBJECTS = (
     Subject("raw_epoll_offload", "raw_epoll", ("udp_echo_64_offload",)),
     Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64",)),
     Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64")),
+    Subject("raw_file", "raw_file", _FILES),
+    Subject("raw_uring", "raw_uring_file", _FILES),
     Subject("raw_callback", "grpc_callback", _GRPC),
     Subject("raw_cq", "grpc_cq", _GRPC),
 )
