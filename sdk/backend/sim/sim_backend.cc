@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "braid/backend/file_operation.h"
+#include "braid/backend/sim/faults.h"
 #include "braid/backend/sim/kernel.h"
 #include "braid/backend/sim/world.h"
 
@@ -47,6 +48,7 @@ void SimBackend::Run(Loop& loop) {
 Time SimBackend::Now() { return machine_.world().now(); }
 
 absl::StatusOr<IoHandle> SimBackend::Open(const SocketRequest& request) {
+  const InSimSystem in_system;
   absl::StatusOr<std::shared_ptr<SimSocket>> socket = kernel_->Open(request);
   if (!socket.ok()) return socket.status();
   return IoHandle(new SimDescriptor(*this, *std::move(socket)));
@@ -82,6 +84,7 @@ SimBackend* SimBackend::CurrentOrNull() {
 }
 
 bool SimBackend::Submit(IoOperation& operation) {
+  const InSimSystem in_system;
   auto& descriptor = static_cast<SimDescriptor&>(operation.descriptor());
   IoOperation*& waiting =
       descriptor.waiting[static_cast<int>(operation.direction())];
@@ -92,6 +95,13 @@ bool SimBackend::Submit(IoOperation& operation) {
   if (waiting != nullptr) [[unlikely]] {
     operation.error = EBUSY;
     return true;
+  }
+  if (const int error = FaultOf(operation); error != 0) [[unlikely]] {
+    if (descriptor.kind() != IoKind::kTcpStream) {
+      operation.error = error;
+      return true;
+    }
+    descriptor.socket->connection->Reset();
   }
   for (;;) {
     const bool done = Perform(descriptor, operation);
@@ -109,11 +119,14 @@ void SimBackend::Cancel(IoOperation& operation) noexcept {
 }
 
 bool SimBackend::SubmitFile(FileOperation& operation) {
-  operation.error = ENOSYS;
+  const InSimSystem in_system;
+  operation.error = FaultOf(operation);
+  if (operation.error == 0) operation.error = ENOSYS;
   return true;
 }
 
 void SimBackend::Release(Descriptor& released) noexcept {
+  const InSimSystem in_system;
   auto& descriptor = static_cast<SimDescriptor&>(released);
   descriptor.closed = true;
   descriptor.RefuseWaiting();
@@ -124,6 +137,7 @@ void SimBackend::Release(Descriptor& released) noexcept {
 }
 
 void SimBackend::Replenish(Descriptor& replenished) noexcept {
+  const InSimSystem in_system;
   auto& descriptor = static_cast<SimDescriptor&>(replenished);
   Retry(descriptor, IoDirection::kIn);
   kernel_->Flush();
