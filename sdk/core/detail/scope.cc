@@ -41,7 +41,7 @@ void Scope::Cancel(CancelCause::Source source,
           source, std::string(reason),
           by != nullptr ? std::string(by->name.view()) : std::string()});
     } catch (const std::bad_alloc&) {
-      // Then it is cancelled without a reason, but it is.
+      detailed_cause_ = nullptr;  // then without a reason, but cancelled
     }
   }
   if (loop_ == nullptr) return;
