@@ -378,7 +378,8 @@ absl::Status RunAlone(absl::FunctionRef<absl::Status(Backend&)> run) {
   if (backend->descriptors() > 0) {
     ADD_FAILURE() << backend->descriptors()
                   << " sockets are still open when every task has ended";
-    (void)backend.release();  // they refer to it
+    // They refer to it.
+    [[maybe_unused]] const Backend* left = backend.release();
   }
   return status;
 }
