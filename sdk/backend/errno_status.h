@@ -3,8 +3,10 @@
 #ifndef BRAID_BACKEND_ERRNO_STATUS_H_
 #define BRAID_BACKEND_ERRNO_STATUS_H_
 
+#include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 
 namespace braid {
@@ -15,6 +17,10 @@ namespace braid {
 // EPIPE, ECONNABORTED, ETIMEDOUT, ...) is IsBroken; and but for EADDRINUSE,
 // which alone is ALREADY_EXISTS among addresses: EADDRNOTAVAIL is UNAVAILABLE.
 absl::Status ErrnoStatus(int error, std::string_view what);
+// The same, where nothing may throw: what there is no memory for has its code
+// alone.
+absl::Status ErrnoStatus(int error,
+                         absl::FunctionRef<std::string()> what) noexcept;
 
 }  // namespace braid
 

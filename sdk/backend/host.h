@@ -12,6 +12,8 @@
 #ifndef BRAID_BACKEND_HOST_H_
 #define BRAID_BACKEND_HOST_H_
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +31,9 @@
 #include "braid/backend/socket_address.h"
 
 namespace braid {
+namespace detail {
+class ChildDescriptor;
+}
 
 // Hears of signals.
 class SignalListener {
@@ -101,6 +106,11 @@ class Host {
   // is let go at once: no thread is idle, and the system gives no new one. A
   // simulation runs it in its own thread, between two turns.
   virtual absl::Status StartJob(std::shared_ptr<HostJob> job) = 0;
+
+  // What tells how the child `pid` of this process ends (child_process.h).
+  // UNIMPLEMENTED in a simulation, which has no processes.
+  virtual absl::StatusOr<std::shared_ptr<detail::ChildDescriptor>> OpenChild(
+      pid_t pid) = 0;
 
   // From here on `signals` are told to `listener`, and don't do what they did
   // before. Several listeners may want the same one: each is told.

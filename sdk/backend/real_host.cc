@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "braid/backend/child_process.h"
 #include "braid/backend/errno_status.h"
 #include "braid/backend/host.h"
 #include "braid/backend/signal_table.h"
@@ -162,6 +163,11 @@ class RealHost final : public Host {
 
   absl::Status StartJob(std::shared_ptr<HostJob> job) override {
     return workers_.Start(std::move(job));
+  }
+
+  absl::StatusOr<std::shared_ptr<detail::ChildDescriptor>> OpenChild(
+      pid_t pid) override {
+    return detail::OpenChild(pid);
   }
 
   absl::Status Listen(SignalListener& listener,

@@ -37,6 +37,10 @@ class WrappedHost : public Host {
   absl::Status StartJob(std::shared_ptr<HostJob> job) override {
     return real_->StartJob(std::move(job));
   }
+  absl::StatusOr<std::shared_ptr<detail::ChildDescriptor>> OpenChild(
+      pid_t pid) override {
+    return real_->OpenChild(pid);
+  }
   absl::Status Listen(SignalListener& listener,
                       std::span<const int> signals) override {
     return real_->Listen(listener, signals);

@@ -29,6 +29,7 @@ class Bar:
 _ANY = r"braid/.*"
 _ASIO = r"braid/asio"
 _URING = r"braid/uring"
+_FILES = ("file_read_64k", "file_read_1m", "file_write_64k", "file_write_1m")
 _RAW_UDP_BATCH = ("raw_epoll_mmsg", "raw_uring")
 
 BARS = (
@@ -45,6 +46,7 @@ BARS = (
     Bar("cancel_parked_10k", _ANY, 65, syscalls=None),
     # 256 bytes and the frame itself, which is what the floor's row is.
     Bar("parked_task_bytes", _ANY, 256, plus="floor", allocations=None, syscalls=None),
+    *(Bar(bench, _URING, 1.05, times=("raw_uring",), syscalls="same") for bench in _FILES),
     Bar("udp_echo_64", _ASIO, 1.05, times=("raw_epoll_plain",), syscalls="same"),
     Bar("udp_echo_64", _URING, 1.05, times=("raw_uring",), syscalls="same"),
     Bar("udp_echo_64_batch", _ANY, 1.05, times=_RAW_UDP_BATCH, syscalls=None),

@@ -39,6 +39,11 @@
 //     by a worker thread that is there already, again and again: two changes of
 //     thread, of which each side waits for the other. Wall time. Operation: one
 //     such call.
+// file_read_64k, file_read_1m: A loop reads a file that is in the page cache,
+//     block after block, into one buffer that is aligned to pages. Wall time.
+//     Operation: one block.
+// file_write_64k, file_write_1m: The same, and it writes a new file; nothing is
+//     synced. A run is kFileBytes.
 //
 // In client and server benches the subject is the server, alone on its core; a
 // load generator that never sleeps has another. The cost is the CPU time of the
@@ -61,6 +66,20 @@
 // grpc_unary_64: One channel, kGrpcInFlight unary calls outstanding, kPayload
 //     bytes each way (echo.proto), no TLS. Operation: one call.
 //
+// Sweeps, of a size N that ends the bench's name:
+//
+// sweep_tasks_N: A parent starts N children in one group and joins it, again
+//     and again, as in spawn_join. Operation: one child.
+// sweep_yields_N: N tasks go to the back of the run queue in turn. Operation:
+//     one yield.
+// sweep_timers_N: N tasks sleep for an hour; another does what timeout_unfired
+//     is. Operation: one guarded yield.
+// sweep_connections_N: As tcp_echo_64x64 on N connections, on at most
+//     kTcpConnections of which a request is outstanding, on each in turn.
+// sweep_shards_N: As udp_echo_64, by N shards with a socket each on one port.
+//     They share the server's core: it is what sharding costs, not what it
+//     brings.
+//
 // header_cost has no subject: the driver times the compiler.
 #ifndef BRAID_TESTS_BENCH_BENCHES_H_
 #define BRAID_TESTS_BENCH_BENCHES_H_
@@ -78,6 +97,7 @@ inline constexpr uint64_t kSleepers = 100'000;
 inline constexpr uint64_t kParkedToCancel = 10'000;
 inline constexpr uint64_t kPostBatch = 1000;
 inline constexpr std::chrono::milliseconds kSleepShortest{500};
+inline constexpr uint64_t kFileBytes = uint64_t{1} << 30;
 
 inline constexpr int kPayload = 64;
 inline constexpr int kUdpSockets = 8;

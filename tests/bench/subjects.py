@@ -29,6 +29,12 @@ class Bench:
     count_ops: tuple[int, int] = (20_000, 60_000)  # whose difference gives counts per operation
     smoke_ops: int = 2_000
     cores: int = 1  # that an in-process subject uses
+    family: str | None = None  # of a sweep: its name without the size
+
+    @property
+    def key(self) -> str:
+        """What a subject lists that has this bench."""
+        return self.family or self.name
 
     @property
     def scale(self) -> float:
@@ -42,6 +48,12 @@ def _micro(name, about, **more):
 
 def _server(name, about, load, **more):
     return Bench(name, "us", "cpu_ns_per_op", about, load=load, count_ops=(6_400, 19_200), **more)
+
+
+def _file(name, about, block):
+    # 1 GiB; a few MiB where it is about counts.
+    return Bench(name, "us", "wall_ns_per_op", about, ops=(1 << 30) // block, count_ops=(50, 250), smoke_ops=20,
+                 cores=2)
 
 
 BENCHES = {
@@ -62,11 +74,42 @@ BENCHES = {
         Bench("cross_thread_post", "ns", "wall_ns_per_op", "a callable handed to the loop by another thread, wall",
               cores=2),
         Bench("to_thread", "ns", "wall_ns_per_op", "await a function on a worker thread, wall", cores=2),
+        _file("file_read_64k", "read a block of 64 KiB from the page cache, wall", 64 << 10),
+        _file("file_read_1m", "read a block of 1 MiB from the page cache, wall", 1 << 20),
+        _file("file_write_64k", "write a block of 64 KiB into the page cache, wall", 64 << 10),
+        _file("file_write_1m", "write a block of 1 MiB into the page cache, wall", 1 << 20),
         _server("udp_echo_64", "server CPU per datagram, one at a time", "udp_load"),
         _server("udp_echo_64_batch", "server CPU per datagram, many at a time", "udp_load"),
         _server("udp_echo_64_offload", "server CPU per datagram, in runs of 64", "udp_load"),
         _server("tcp_echo_64x64", "server CPU per request, 64 connections", "tcp_load"),
         _server("grpc_unary_64", "server CPU per call, 64 in flight", "grpc_load", smoke_ops=500),
+    )
+}
+
+
+
+def _sweep(family, sizes, make):
+    return [dataclasses.replace(make(f"{family}_{size}", size), family=family) for size in sizes]
+
+
+def _powers(last):
+    return [10**exponent for exponent in range(last + 1)]
+
+
+# What a size changes: measured on request only, and not counted.
+SWEEPS = {
+    bench.name: bench
+    for bench in (
+        *_sweep("sweep_tasks", _powers(6), lambda name, size: _micro(
+            name, f"start and join one of {size:,} children", ops=max(size, 200_000))),
+        *_sweep("sweep_yields", _powers(6), lambda name, size: _micro(
+            name, f"yield to the next of {size:,} tasks", ops=max(10 * size, 1_000_000))),
+        *_sweep("sweep_timers", _powers(6), lambda name, size: _micro(
+            name, f"yield under a timeout that doesn't fire, beside {size:,} timers", ops=200_000)),
+        *_sweep("sweep_connections", _powers(4), lambda name, size: _server(
+            name, f"server CPU per request, {size:,} connections", "tcp_load")),
+        *_sweep("sweep_shards", (1, 2), lambda name, size: _server(
+            name, f"server CPU per datagram, {size} shards on one core", "udp_load")),
     )
 }
 
@@ -87,13 +130,15 @@ class Subject:
 _CORE = ("spawn_join", "call_depth1", "call_depth100", "yield", "channel_rendezvous", "channel_buffered64")
 _TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_task_bytes", "cross_thread_post",
                   "to_thread")
+_FILES = ("file_read_64k", "file_read_1m", "file_write_64k", "file_write_1m")
 _UDP = ("udp_echo_64", "udp_echo_64_batch", "udp_echo_64_offload")
 _GRPC = ("grpc_unary_64",)
+_SWEEPS = ("sweep_tasks", "sweep_yields", "sweep_timers", "sweep_connections", "sweep_shards")
 
 SUBJECTS = (
-    Subject("braid/asio", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/asio", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",) + _SWEEPS,
             args=("--backend=asio",)),
-    Subject("braid/uring", "braid", _TASKS + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/uring", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",) + _SWEEPS,
             args=("--backend=uring",)),
     Subject("braid/asio", "braid_grpc", _GRPC, args=("--backend=asio",)),
     Subject("floor", "floor", _CORE + ("parked_task_bytes",)),
@@ -102,15 +147,18 @@ SUBJECTS = (
     Subject("raw_epoll_plain", "raw_epoll", ("udp_echo_64",)),
     Subject("raw_epoll_mmsg", "raw_epoll", ("udp_echo_64_batch",)),
     Subject("raw_epoll_offload", "raw_epoll", ("udp_echo_64_offload",)),
-    Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64",)),
-    Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64")),
+    Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64", "sweep_connections")),
+    Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64",
+                                         "sweep_connections")),
+    Subject("raw_file", "raw_file", _FILES),
+    Subject("raw_uring", "raw_uring_file", _FILES),
     Subject("raw_callback", "grpc_callback", _GRPC),
     Subject("raw_cq", "grpc_cq", _GRPC),
 )
 
 
 def with_bench(bench: Bench) -> list[Subject]:
-    return [subject for subject in SUBJECTS if bench.name in subject.benches]
+    return [subject for subject in SUBJECTS if bench.key in subject.benches]
 
 
 class Failed(Exception):

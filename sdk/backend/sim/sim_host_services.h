@@ -31,6 +31,8 @@ class SimHostServices final
   std::optional<std::string> Environment(const std::string& name) override;
   void Lookup(std::string name, std::string service, LookupDone done) override;
   absl::Status StartJob(std::shared_ptr<HostJob> job) override;
+  absl::StatusOr<std::shared_ptr<detail::ChildDescriptor>> OpenChild(
+      pid_t pid) override;
   absl::Status Listen(SignalListener& listener,
                       std::span<const int> signals) override;
   void StopListening(SignalListener& listener) noexcept override;
