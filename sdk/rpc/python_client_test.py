@@ -152,9 +152,10 @@ class ClientTest(unittest.TestCase):
     def test_a_client_that_vanishes(self):
         """Its process is killed in the middle of a stream."""
         before = self.cancelled()
-        # A new interpreter: gRPC doesn't survive a fork. How long that takes
-        # to be where the server has its call is the machine's business, so it
-        # says when the first reply has come.
+        # Not by os.fork, in which gRPC's own handler now and then waits for
+        # ever, for one of its threads to end. How long a new interpreter takes
+        # until its call is there is the machine's business: it says when the
+        # first reply has come.
         child = subprocess.Popen([
             sys.executable, "-c",
             "import grpc, sys\n"
