@@ -148,6 +148,16 @@ void OpenFileOperation::Adopt() {
   opened = *std::move(adopted);
 }
 
+absl::Status IoOperation::Error(std::string_view doing) const noexcept {
+  return Error([&] { return std::string(doing); });
+}
+
+absl::Status IoOperation::Error(
+    absl::FunctionRef<std::string()> doing) const noexcept {
+  return ErrnoStatus(
+      error, [&] { return doing() + " on " + descriptor_->Describe(); });
+}
+
 void IoOperation::Withdraw() noexcept {
   descriptor_->waiting[static_cast<int>(direction_)] = nullptr;
   if (code_ == IoCode::kSend) static_cast<SendOperation*>(this)->LeaveRest();

@@ -275,6 +275,9 @@ class Backend : public Driver {
   Host& host() const { return *host_; }
   const std::shared_ptr<Host>& shared_host() const { return host_; }
 
+  // Sockets, files and batches of datagrams that are still there.
+  size_t descriptors() const { return descriptors_; }
+
   detail::ChunkPool& chunks() { return chunks_; }
 
  protected:

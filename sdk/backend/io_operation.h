@@ -11,8 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "braid/backend/backend.h"
 #include "braid/backend/byte_view.h"
@@ -67,10 +69,8 @@ class IoOperation : public OperationBase {
   ~IoOperation() = default;
 
   // The error as a status: "<doing> on <descriptor>: <why>".
-  absl::Status Error(std::string_view doing) const {
-    return ErrnoStatus(error,
-                       std::string(doing) + " on " + descriptor_->Describe());
-  }
+  absl::Status Error(std::string_view doing) const noexcept;
+  absl::Status Error(absl::FunctionRef<std::string()> doing) const noexcept;
 
  private:
   DescriptorRef descriptor_;

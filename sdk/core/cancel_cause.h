@@ -3,7 +3,7 @@
 //   std::optional<CancelCause> cause = scope.cause();
 //   if (cause.has_value()) LOG(cause->ToString());
 //
-// A task that is being stopped asks CancelReason() (cancel_scope.h), the task
+// A task that is being stopped asks CancelReason() (sleep.h), the task
 // tree says it of every task (task_tree.h).
 
 #ifndef BRAID_CORE_CANCEL_CAUSE_H_

@@ -50,9 +50,10 @@ class ScopedBody : public Link {
 
   Link* Start(Link* link) {
     parent = link;
-    scope_->Enter(Loop::Current().CurrentTask());
+    Entry entry(*scope_);
     if (scope_->deadline() != kNever)
       scope_->ArmDeadline(Loop::Current().Now());
+    entry.Keep();
     return body_.Start(this);
   }
 
@@ -63,16 +64,34 @@ class ScopedBody : public Link {
   // Enters with a deadline relative to now.
   Link* StartWithin(Link* link, Delay delay) {
     parent = link;
-    Loop& loop = Loop::Current();
-    scope_->Enter(loop.CurrentTask());
+    Entry entry(*scope_);
     if (!delay.is_infinite()) {
-      const Time now = loop.Now();
+      const Time now = Loop::Current().Now();
       scope_->SetRelativeDeadline(Add(now, delay), now);
     }
+    entry.Keep();
     return body_.Start(this);
   }
 
  private:
+  // Enters the scope. Where there is no memory for the deadline, it is left
+  // again, and the awaiting coroutine has the exception.
+  class Entry {
+   public:
+    explicit Entry(Scope& scope) : scope_(&scope) {
+      scope.Enter(Loop::Current().CurrentTask());
+    }
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ~Entry() {
+      if (scope_ != nullptr) scope_->Leave();
+    }
+    void Keep() { scope_ = nullptr; }
+
+   private:
+    Scope* scope_;
+  };
+
   static Link* Done(Link* link) {
     static_cast<ScopedBody*>(link)->scope_->Leave();
     return link->parent;

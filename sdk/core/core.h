@@ -12,6 +12,7 @@
 #include "braid/core/finally.h"          // IWYU pragma: export
 #include "braid/core/first_ok.h"         // IWYU pragma: export
 #include "braid/core/group_error.h"      // IWYU pragma: export
+#include "braid/core/loop_local.h"       // IWYU pragma: export
 #include "braid/core/operation.h"        // IWYU pragma: export
 #include "braid/core/or_return.h"        // IWYU pragma: export
 #include "braid/core/outcome.h"          // IWYU pragma: export

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "braid/core/status.h"
+
 namespace braid::detail {
 
 absl::Status CleanupLimitPassed(Duration limit) {
@@ -11,7 +13,8 @@ absl::Status CleanupLimitPassed(Duration limit) {
       text, sizeof(text),
       "the clean-up did not end within its limit of %.9g s and was stopped",
       std::chrono::duration<double>(limit).count());
-  return absl::DeadlineExceededError(text);
+  return MakeStatus(absl::StatusCode::kDeadlineExceeded,
+                    [&] { return absl::DeadlineExceededError(text); });
 }
 
 }  // namespace braid::detail

@@ -53,8 +53,6 @@ class FirstOkBase : public Combinator {
 
   const TaskNode* winner_ = nullptr;
   bool some_stopped_ = false;
-  std::string messages_;
-  int failed_ = 0;
 };
 
 template <typename... Bs>

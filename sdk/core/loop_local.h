@@ -31,10 +31,10 @@ class LoopLocal {
     detail::Loop& loop = detail::Loop::Current();
     if (void* value = loop.FindLocal(this); value != nullptr)
       return *static_cast<T*>(value);
-    T* value = new T();
-    loop.AddLocal(this, value,
+    auto value = std::make_unique<T>();
+    loop.AddLocal(this, value.get(),
                   [](void* p) noexcept { delete static_cast<T*>(p); });
-    return *value;
+    return *value.release();
   }
 
  private:

@@ -14,7 +14,8 @@
 //     explicit WaitOp(Event* event);
 //     // True: done without waiting.
 //     bool Try();
-//     // Called if Try() said false: register. Complete() or Stop() follows.
+//     // Called if Try() said false: register. Complete() or Stop() follows;
+//     // not so where it throws, which it does before it has registered.
 //     void Suspend();
 //     // A request to withdraw. Stop() or Complete() follows, now or later.
 //     void Cancel() noexcept override;
@@ -146,7 +147,9 @@ class OperationAwaiter {
     TaskNode* task = Loop::Current().current();
     if (next_ == Next::kWait) [[likely]] {
       op_.Park(task, link);
+      Parking parking(op_);
       op_.Suspend();
+      parking.Keep();
       return;
     }
     task->ParkAt(link);
@@ -174,6 +177,21 @@ class OperationAwaiter {
 
  private:
   enum class Next : unsigned char { kWait, kYield, kStop };
+
+  // Where Suspend throws, its task doesn't wait: it goes on with the exception.
+  class Parking {
+   public:
+    explicit Parking(Op& op) : op_(&op) {}
+    Parking(const Parking&) = delete;
+    Parking& operator=(const Parking&) = delete;
+    ~Parking() {
+      if (op_ != nullptr) op_->Unpark();
+    }
+    void Keep() { op_ = nullptr; }
+
+   private:
+    Op* op_;
+  };
 
   Op op_;
   Next next_ = Next::kWait;

@@ -17,6 +17,7 @@
 
 #include <exception>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -116,6 +117,22 @@ class Ready : public detail::ReadyBase {
     if (BeginReport() != nullptr) EndReport();
   }
 };
+
+namespace detail {
+
+template <typename T>
+inline constexpr bool kIsReady = false;
+template <typename T>
+inline constexpr bool kIsReady<Ready<T>> = true;
+
+// Whether the last parameter of a callable is a Ready<T>.
+template <typename F>
+concept TakesReadyLast =
+    HasParameters<F> &&
+    std::tuple_size_v<typename ParametersOf<F>::Type> != 0 &&
+    kIsReady<typename LastParameter<F>::Type>;
+
+}  // namespace detail
 
 }  // namespace braid
 

@@ -77,6 +77,14 @@ static_assert(kGives<absl::Status, Of<Task<absl::Status> (*)(Ready<void>)>>);
 static_assert(kGives<absl::StatusOr<std::reference_wrapper<int>>,
                      Of<Task<void> (*)(Ready<int&>)>>);
 
+// What takes no Ready is refused where it is passed, not deep inside.
+template <typename F>
+concept CanStartAndWait = requires { typename Of<F>; };
+static_assert(CanStartAndWait<Task<void> (*)(Ready<void>)>);
+static_assert(!CanStartAndWait<Task<void> (*)()>);
+static_assert(!CanStartAndWait<Task<void> (*)(int)>);
+static_assert(!CanStartAndWait<int>);
+
 TEST(StartAndWait, GivesWhatTheTaskIsReadyWithAndTheTaskGoesOn) {
   InAGroup([](VirtualTime& time, TaskGroup& group) -> Task<absl::Status> {
     EXPECT_EQ(co_await OrReturn(group.StartAndWait("server", Serve, 1s, 2s,

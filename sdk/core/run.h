@@ -66,7 +66,7 @@ class RootTask : public TaskNode, public Link {
   }
   static Unwound Stopped(Link* link) {
     auto* self = static_cast<RootTask*>(link);
-    self->reason_ = self->own.cause().value_or(CancelCause()).ToString();
+    self->reason_ = self->own.CauseText();
     self->End();
     return {nullptr, false};
   }

@@ -12,7 +12,10 @@
 #ifndef BRAID_CORE_SLEEP_H_
 #define BRAID_CORE_SLEEP_H_
 
+#include <optional>
+
 #include "braid/core/awaitable.h"
+#include "braid/core/cancel_cause.h"
 #include "braid/core/detail/timer_queue.h"
 #include "braid/core/operation.h"
 #include "braid/core/time.h"

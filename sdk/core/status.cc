@@ -1,5 +1,6 @@
 #include "braid/core/status.h"
 
+#include <new>
 #include <string>
 #include <utility>
 
@@ -17,10 +18,12 @@ absl::string_view View(std::string_view text) {
 }
 
 absl::Status Make(absl::StatusCode code, std::string_view message,
-                  const char* condition) {
-  absl::Status status(code, View(message));
-  status.SetPayload(kConditionUrl, absl::Cord(condition));
-  return status;
+                  const char* condition) noexcept {
+  return detail::MakeStatus(code, [&] {
+    absl::Status status(code, View(message));
+    status.SetPayload(kConditionUrl, absl::Cord(condition));
+    return status;
+  });
 }
 
 bool Has(const absl::Status& status, const char* condition) {
@@ -94,36 +97,36 @@ absl::StatusCode CodeNamed(std::string_view name) {
 
 }  // namespace
 
-absl::Status ClosedError(std::string_view message) {
+absl::Status ClosedError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kFailedPrecondition, message, "closed");
 }
 bool IsClosed(const absl::Status& status) { return Has(status, "closed"); }
 
-absl::Status BrokenError(std::string_view message) {
+absl::Status BrokenError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kUnavailable, message, "broken");
 }
 bool IsBroken(const absl::Status& status) { return Has(status, "broken"); }
 
-absl::Status BusyError(std::string_view message) {
+absl::Status BusyError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kFailedPrecondition, message, "busy");
 }
 bool IsBusy(const absl::Status& status) { return Has(status, "busy"); }
 
-absl::Status WouldBlockError(std::string_view message) {
+absl::Status WouldBlockError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kResourceExhausted, message, "would block");
 }
 bool IsWouldBlock(const absl::Status& status) {
   return Has(status, "would block");
 }
 
-absl::Status IncompleteReadError(std::string_view message) {
+absl::Status IncompleteReadError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kOutOfRange, message, "incomplete read");
 }
 bool IsIncompleteRead(const absl::Status& status) {
   return Has(status, "incomplete read");
 }
 
-absl::Status DelimiterNotFoundError(std::string_view message) {
+absl::Status DelimiterNotFoundError(std::string_view message) noexcept {
   return Make(absl::StatusCode::kResourceExhausted, message,
               "delimiter not found");
 }
@@ -167,6 +170,15 @@ absl::Status WithSuppressed(absl::Status status,
   for (const absl::Status& error : suppressed) Put(text, error);
   status.SetPayload(kSuppressedUrl, absl::Cord(View(text)));
   return status;
+}
+
+absl::Status detail::MakeStatus(
+    absl::StatusCode code, absl::FunctionRef<absl::Status()> make) noexcept {
+  try {
+    return make();
+  } catch (const std::bad_alloc&) {
+    return absl::Status(code, "");
+  }
 }
 
 }  // namespace braid

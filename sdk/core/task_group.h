@@ -101,6 +101,7 @@ class TaskGroup {
   // the call cancels the task and waits for its end (an error it ends with is
   // still given). From then on it is a task of the group.
   template <typename F, typename... Args>
+    requires detail::TakesReadyLast<std::decay_t<F>>
   auto StartAndWait(TaskName name, F&& callable, Args&&... args) {
     using Last = typename detail::LastParameter<std::decay_t<F>>::Type;
     using Op = detail::StartAndWaitOp<typename Last::Value, std::decay_t<F>,

@@ -2,7 +2,7 @@
 //
 //   File file = co_await OrReturn(File::Open(path, {.write = true,
 //                                                   .create = true}));
-//   co_await OrReturn(file.Write(ByteView("hello\n")));
+//   co_await OrReturn(file.Write("hello\n"));
 //   co_await OrReturn(file.Sync());
 //   co_await OrReturn(file.Close());
 //
@@ -22,9 +22,9 @@
 //     first, and then the descriptor is closed. What comes after gets Closed
 //     (IsClosed).
 //   - Errors name the file and say why: INVALID_ARGUMENT for what it wasn't
-//     opened for, NOT_FOUND, ALREADY_EXISTS,
-//     PERMISSION_DENIED, RESOURCE_EXHAUSTED for a full disk or quota, and so
-//     on, as Abseil maps an errno.
+//     opened for, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED,
+//     RESOURCE_EXHAUSTED for a full disk or quota, and so on, as Abseil maps an
+//     errno.
 //   - What was written is seen by every reader at once. It survives a power
 //     failure once Sync or SyncData has completed, and the file's name once
 //     its directory was synced (SyncDirectory).
@@ -41,6 +41,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/byte_view.h"
@@ -96,13 +97,13 @@ class File {
   // much was written, and the position is behind that. With
   // FileOptions::append it goes to the end, and the position is for reading
   // only.
-  auto Write(ByteView data) {
+  auto Write(ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND) {
     return Operation<WriteOp, Descriptor*, std::span<const std::byte>, uint64_t,
                      bool>(handle_.Use(), data, 0, true);
   }
   // The same at `offset`; the position stays. With FileOptions::append, which
   // takes no offset: INVALID_ARGUMENT.
-  auto WriteAt(uint64_t offset, ByteView data) {
+  auto WriteAt(uint64_t offset, ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND) {
     return Operation<WriteOp, Descriptor*, std::span<const std::byte>, uint64_t,
                      bool>(handle_.Use(), data, offset, false);
   }

@@ -3,8 +3,8 @@
 //
 //   co_await OrReturn(MakeDirectory("state"));
 //   co_await OrReturn(ReplaceFile("state/checkpoint", checkpoint));
-//   std::string text = co_await OrReturn(ReadWholeFile("state/checkpoint",
-//   {}));
+//   std::string text =
+//       co_await OrReturn(ReadWholeFile("state/checkpoint"));
 //
 // For all awaitables here: completed, it happened; stopped, it did not, but of
 // ReadWholeFile and ReplaceFile, which say so themselves. One that a thread has

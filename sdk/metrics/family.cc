@@ -1,9 +1,10 @@
 #include "braid/metrics/family.h"
 
+#include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "braid/metrics/detail/family_state.h"
 
 namespace braid::metrics {
@@ -12,8 +13,8 @@ template <typename Instrument>
 struct Family<Instrument>::Cache {
   std::shared_ptr<detail::FamilyState> state;
   // By key. Only looked up in, never iterated: its order is not the same in two
-  // runs.
-  absl::flat_hash_map<std::string, std::unique_ptr<Instrument>> instruments;
+  // runs. Abseil's tables don't survive std::bad_alloc.
+  std::unordered_map<std::string, std::unique_ptr<Instrument>> instruments;
   std::unique_ptr<Instrument> overflow;
   std::string key;  // of the combination that is being looked up
 };
@@ -38,9 +39,8 @@ Instrument& Family<Instrument>::Find(std::span<const std::string_view> values) {
     return *found->second;
   if (std::optional<detail::Lease> lease = cache.state->TryAttach(cache.key);
       lease.has_value()) {
-    return *cache.instruments
-                .try_emplace(cache.key, new Instrument(*std::move(lease)))
-                .first->second;
+    std::unique_ptr<Instrument> made(new Instrument(*std::move(lease)));
+    return *cache.instruments.emplace(cache.key, std::move(made)).first->second;
   }
   cache.state->CountOverflow();
   if (cache.overflow == nullptr)

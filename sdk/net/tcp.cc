@@ -33,7 +33,7 @@ class TcpStream::ConnectOp final : public ConnectOperation {
       : ConnectOperation(descriptor, peer) {}
   absl::Status TakeResult() noexcept {
     if (error == 0) return absl::OkStatus();
-    return ErrnoStatus(error, "connect to " + peer.ToString());
+    return ErrnoStatus(error, [&] { return "connect to " + peer.ToString(); });
   }
 };
 
@@ -89,24 +89,30 @@ int TcpStream::native_handle() const {
 
 absl::Status TcpStream::ReceiveOp::Failed() const {
   if (error != 0) return Error("receive");
-  return absl::InvalidArgumentError(
-      "receive on " + descriptor().Describe() +
-      ": the buffer has no bytes; 0 would mean the end of the stream");
+  return detail::MakeStatus(absl::StatusCode::kInvalidArgument, [&] {
+    return absl::InvalidArgumentError(
+        "receive on " + descriptor().Describe() +
+        ": the buffer has no bytes; 0 would mean the end of the stream");
+  });
 }
 
 absl::Status TcpStream::SendOp::Failed() const {
-  const std::string what = "send " + std::to_string(data.size()) + " bytes";
-  if (error != 0) return Error(what);
-  if (descriptor().broken != 0)
-    return ErrnoStatus(descriptor().broken,
-                       what + " on " + descriptor().Describe());
-  if (descriptor().sent_eof)
-    return ClosedError(what + " on " + descriptor().Describe() +
-                       ": after SendEof");
-  return BrokenError(what + " on " + descriptor().Describe() + ": " +
-                     std::to_string(descriptor().torn) +
-                     " bytes of an earlier send, which was stopped half-way, "
-                     "are missing; close the connection");
+  const auto what = [&] {
+    return "send " + std::to_string(data.size()) + " bytes on " +
+           descriptor().Describe();
+  };
+  const int errno_told = error != 0 ? error : descriptor().broken;
+  if (errno_told != 0) return ErrnoStatus(errno_told, what);
+  if (descriptor().sent_eof) {
+    return detail::MakeStatus(absl::StatusCode::kFailedPrecondition, [&] {
+      return ClosedError(what() + ": after SendEof");
+    });
+  }
+  return detail::MakeStatus(absl::StatusCode::kUnavailable, [&] {
+    return BrokenError(what() + ": " + std::to_string(descriptor().torn) +
+                       " bytes of an earlier send, which was stopped half-way, "
+                       "are missing; close the connection");
+  });
 }
 
 absl::Status TcpStream::SendEofOp::TakeResult() noexcept {

@@ -32,6 +32,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/backend.h"
@@ -110,7 +111,7 @@ class TcpStream {
   // while it waits. If part of `data` had gone out, the stream is torn, as its
   // framing is lost: every later Send is Broken, and says how many bytes are
   // missing. Receiving goes on. The same holds for an error half-way.
-  auto Send(ByteView data) {
+  auto Send(ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND) {
     return Operation<SendOp, Descriptor*, ByteView>(handle_.Use(), data);
   }
 

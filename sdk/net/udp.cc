@@ -120,14 +120,18 @@ int UdpSocket::native_handle() const {
 }
 
 absl::Status UdpSocket::SendOp::Failed() const {
-  return Error("send " + std::to_string(data.size()) + " bytes" +
-               (peer.empty() ? "" : " to " + peer.ToString()));
+  return Error([&] {
+    return "send " + std::to_string(data.size()) + " bytes" +
+           (peer.empty() ? "" : " to " + peer.ToString());
+  });
 }
 
 absl::Status UdpSocket::SendBatchOp::Failed() const {
   const Datagram& first = datagrams.front();
-  return Error("send " + std::to_string(first.data.size()) + " bytes" +
-               (first.peer.empty() ? "" : " to " + first.peer.ToString()));
+  return Error([&] {
+    return "send " + std::to_string(first.data.size()) + " bytes" +
+           (first.peer.empty() ? "" : " to " + first.peer.ToString());
+  });
 }
 
 }  // namespace braid

@@ -32,6 +32,7 @@
 #include <span>
 #include <string_view>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "braid/backend/backend.h"
@@ -171,17 +172,20 @@ class UdpSocket {
   // it is too long for a datagram. Cancelled: stopped while it waits for room.
   // `from` is one of this machine's addresses, for a socket bound to all of
   // them; empty: the system chooses.
-  auto SendTo(ByteView data, const SocketAddress& peer,
-              const SocketAddress& from = {}) {
+  auto SendTo(ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND,
+              const SocketAddress& peer, const SocketAddress& from = {}) {
     return Operation<SendOp, Descriptor*, ByteView, SocketAddress,
                      SocketAddress>(handle_.Use(), data, peer, from);
   }
   // To whom `received` came from, from the address that it was sent to.
-  auto Reply(const Datagram& received, ByteView data) {
+  auto Reply(const Datagram& received,
+             ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND) {
     return SendTo(data, received.peer, received.local);
   }
   // To the peer of a connected socket.
-  auto Send(ByteView data) { return SendTo(data, SocketAddress()); }
+  auto Send(ByteView data ABSL_ATTRIBUTE_LIFETIME_BOUND) {
+    return SendTo(data, SocketAddress());
+  }
 
   // Completes when at least one datagram has come; gives
   // absl::StatusOr<DatagramBatch> with all that are there, as many as go into a

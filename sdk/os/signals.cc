@@ -1,10 +1,12 @@
 #include "braid/os/signals.h"
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <utility>
-#include <vector>
 
 #include "braid/backend/backend.h"
 #include "braid/backend/host.h"
@@ -39,8 +41,9 @@ class SignalStream::State final : private SignalListener,
       : InboxNode(&Arrived), loop_(loop), host_(std::move(host)) {}
 
   absl::Status Listen(std::span<const int> signals) {
+    OpenStreams& open = open_streams.Get();  // may throw, as long as it may
     absl::Status status = host_->Listen(*this, signals);
-    if (status.ok()) ++open_streams.Get().count;
+    if (status.ok()) ++open.count;
     return status;
   }
 
@@ -65,8 +68,9 @@ class SignalStream::State final : private SignalListener,
     closed_ = true;
     host_->StopListening(*this);
     --open_streams.Get().count;
-    std::vector<int> unread;
-    while (int signal = Take()) unread.push_back(signal);
+    std::array<int, 64> unread;  // no allocation in a destructor
+    size_t count = 0;
+    while (int signal = Take()) unread.at(count++) = signal;
     // What was posted comes to us yet: the loop must not end before.
     if (posted_.load(std::memory_order_acquire)) {
       loop_.Hold();
@@ -76,7 +80,7 @@ class SignalStream::State final : private SignalListener,
       waiter->error_ = ClosedError("wait for a signal: the stream is closed");
       waiter->Complete();
     }
-    host_->Redeliver(unread);
+    host_->Redeliver(std::span(unread).first(count));
   }
 
   bool closed() const { return closed_; }
@@ -121,13 +125,14 @@ class SignalStream::State final : private SignalListener,
 };
 
 absl::StatusOr<SignalStream> SignalStream::Open(const SignalSet& signals) {
-  auto* state =
-      new State(detail::Loop::Current(), CurrentBackend().shared_host());
-  if (absl::Status status = state->Listen(signals.span()); !status.ok()) {
-    state->DropRef();
+  struct Drop {
+    void operator()(State* state) const { state->DropRef(); }
+  };
+  std::unique_ptr<State, Drop> state(
+      new State(detail::Loop::Current(), CurrentBackend().shared_host()));
+  if (absl::Status status = state->Listen(signals.span()); !status.ok())
     return status;
-  }
-  return SignalStream(state);
+  return SignalStream(state.release());
 }
 
 SignalStream::SignalStream(SignalStream&& other) noexcept

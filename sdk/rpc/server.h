@@ -94,9 +94,9 @@ class Server {
   // a failed check.
   void AddService(Service& service);
 
-  // Takes the addresses: UNAVAILABLE, naming it, if one can't be had; may be
-  // tried again then. Calls that come from now on wait for Serve. On the loop
-  // that will serve.
+  // Takes the addresses: UNAVAILABLE, naming it, if one can't be had, which may
+  // be tried again; INVALID_ARGUMENT for none, and for one without a port.
+  // Calls that come from now on wait for Serve. On the loop that will serve.
   absl::Status Listen();
   // The port of `options.listen[index]`; 0 for a Unix socket.
   int port(size_t index = 0) const;

@@ -296,6 +296,19 @@ TEST(ListenTest, WrongAddresses) {
         << status;
     absl::Status served = co_await nonsense.Serve();
     EXPECT_FALSE(served.ok());
+    // gRPC takes a name without a port for one at port 443.
+    for (const std::string without :
+         {"localhost", "127.0.0.1", "::1", "[::1]", ""}) {
+      options.listen = {"127.0.0.1:0", without};
+      status = Server(options).Listen();
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << without;
+      EXPECT_NE(status.message().find("no port"), absl::string_view::npos)
+          << status;
+    }
+    options.listen = {"localhost:0"};
+    Server named(options);
+    co_await OrReturn(named.Listen());
+    EXPECT_GT(named.port(), 0);
     co_return absl::OkStatus();
   });
 }

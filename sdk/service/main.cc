@@ -613,6 +613,16 @@ struct Beginning {
   std::unique_ptr<pb::Message> config;
 };
 
+// What --version prints: the name, and what is known of the build.
+std::string VersionLine(const AnyDefinition& definition) {
+  std::string line = definition.name;
+  if (!definition.build.version.empty())
+    absl::StrAppend(&line, " ", definition.build.version);
+  if (!definition.build.revision.empty())
+    absl::StrAppend(&line, " ", definition.build.revision);
+  return line + "\n";
+}
+
 // The configuration; or the exit code, where that is all.
 std::variant<Beginning, int> Begin(const std::vector<std::string>& args,
                                    const AnyDefinition& definition,
@@ -626,8 +636,7 @@ std::variant<Beginning, int> Begin(const std::vector<std::string>& args,
     const std::string text =
         line->help
             ? configuration.schema().Help(definition.name, definition.summary)
-            : absl::StrCat(definition.name, " ", definition.build.version, " ",
-                           definition.build.revision, "\n");
+            : VersionLine(definition);
     return process.Say(text) ? 0 : kFailed;
   }
   auto config = configuration.Load(*line, /*reload=*/false);

@@ -190,12 +190,12 @@ int Main(int argc, char** argv, const Definition<Config>& definition) {
 
 // The same without a process of its own: a life of the service on the loop it
 // is called on, from `args` (flags, without the program's name) to the exit
-// code. Its signals, environment, clock and sockets are those of the loop's
-// host. What belongs to a process is left out: process_* metrics, sd_notify,
-// what libraries log, the choice of a backend. Log lines, --help and complaints
-// go to `log`; without one, in a simulation to its trace, elsewhere nowhere. A
-// second signal cancels the service, and the code is 128 + n. A simulated host
-// has no files: --config is refused there. Cancelled: the service is, at once.
+// code. Its signals, environment, clock, sockets and --config file are those of
+// the loop's host. What belongs to a process is left out: process_* metrics,
+// sd_notify, what libraries log, the choice of a backend. Log lines, --help and
+// complaints go to `log`; without one, in a simulation to its trace, elsewhere
+// nowhere. A second signal cancels the service, and the code is 128 + n.
+// Cancelled: the service is, at once.
 template <typename Config>
 Task<int> Run(std::vector<std::string> args, Definition<Config> definition,
               std::shared_ptr<LogSink> log = nullptr) {

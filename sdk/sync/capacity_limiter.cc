@@ -1,8 +1,11 @@
 #include "braid/sync/capacity_limiter.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "braid/core/check.h"
 
 namespace braid {
@@ -10,9 +13,33 @@ namespace braid {
 // Everybody who has a token or waits for one.
 struct CapacityLimiter::Borrowers {
   static constexpr uint64_t kWaiting = 0;
+  static constexpr size_t kMostSpare = 16;
+
+  Borrowers() { spare.reserve(kMostSpare); }
+
+  // Changes nothing where it throws, as Abseil's tables don't promise.
+  void Put(const Borrower& borrower, uint64_t place) {
+    const auto found = places.find(borrower);
+    if (found != places.end()) {
+      found->second = place;
+    } else if (spare.empty()) {
+      places.emplace(borrower, place);
+    } else {
+      spare.back().key() = borrower;
+      spare.back().mapped() = place;
+      if (places.insert(std::move(spare.back())).inserted) spare.pop_back();
+    }
+  }
+  void Erase(const Borrower& borrower) noexcept {
+    auto node = places.extract(borrower);
+    if (!node.empty() && spare.size() < kMostSpare)
+      spare.push_back(std::move(node));
+  }
 
   // With the place in the order in which tokens were given.
-  absl::flat_hash_map<Borrower, uint64_t> places;
+  using Places = std::unordered_map<Borrower, uint64_t, absl::Hash<Borrower>>;
+  Places places;
+  std::vector<Places::node_type> spare;  // for those who come next
   uint64_t last_place = kWaiting;
 };
 
@@ -57,7 +84,7 @@ bool CapacityLimiter::TryTake(Borrower borrower) {
 
 void CapacityLimiter::Return(Borrower borrower) {
   home_.CheckHere();
-  borrowers_->places.erase(borrower);
+  borrowers_->Erase(borrower);
   --borrowed_;
   HandOut();
 }
@@ -72,7 +99,7 @@ void CapacityLimiter::HandOut() {
   while (borrowed_ < total_ && !waiters_.empty()) {
     auto& waiter = static_cast<AcquireOp&>(waiters_.PopFront());
     if (waiter.task()->due()) {
-      borrowers_->places.erase(waiter.borrower_);
+      borrowers_->Erase(waiter.borrower_);
       waiter.Stop();
     } else {
       Lend(waiter.borrower_);
@@ -83,7 +110,8 @@ void CapacityLimiter::HandOut() {
 }
 
 void CapacityLimiter::Lend(Borrower borrower) {
-  borrowers_->places[borrower] = ++borrowers_->last_place;
+  borrowers_->Put(borrower, borrowers_->last_place + 1);
+  ++borrowers_->last_place;
   ++borrowed_;
 }
 
@@ -119,12 +147,12 @@ bool CapacityLimiter::AcquireOp::Try() {
 }
 
 void CapacityLimiter::AcquireOp::Suspend() {
-  limiter_->borrowers_->places[borrower_] = Borrowers::kWaiting;
+  limiter_->borrowers_->Put(borrower_, Borrowers::kWaiting);
   WaitIn(limiter_->waiters_);
 }
 
 void CapacityLimiter::AcquireOp::Cancel() noexcept {
-  limiter_->borrowers_->places.erase(borrower_);
+  limiter_->borrowers_->Erase(borrower_);
   WaitOperation::Cancel();
 }
 

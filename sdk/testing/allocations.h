@@ -1,4 +1,4 @@
-// Counts what a program allocates.
+// Counts what a program allocates, and lets allocations fail.
 //
 //   AllocationMeter meter("a checkpoint");
 //   for (int i = 0; i < AllocationMeter::kRounds; ++i) {
@@ -22,8 +22,22 @@ namespace braid {
 
 // Calls of operator new so far.
 uint64_t Allocations();
+// Those whose memory was not given back yet.
+uint64_t AllocationsAlive();
 // The size the last of them asked for, in bytes.
 size_t LastAllocationSize();
+
+// Is asked before each.
+class AllocationWatcher {
+ public:
+  // Whether it is to throw std::bad_alloc. From any thread.
+  virtual bool Fails(size_t size) noexcept = 0;
+
+ protected:
+  ~AllocationWatcher() = default;
+};
+// From now on; nullptr: none.
+void WatchAllocations(AllocationWatcher* watcher);
 
 // Tick() is called in every round. From the time when everything has been used
 // once until the end comes near, nothing may allocate.

@@ -1,24 +1,18 @@
 #include "braid/testing/explore_seeds.h"
 
 #include <charconv>
-#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
-#include "braid/backend/host.h"
 #include "braid/core/check.h"
+#include "braid/testing/flag.h"
 
 namespace braid::detail {
 namespace {
 
-// "17" of --braid_seed=17, or of BRAID_SEED=17.
 std::optional<uint64_t> Find(std::string_view flag, const char* variable) {
-  std::optional<std::string> text;
-  const std::string prefix = "--" + std::string(flag) + "=";
-  for (const std::string& argument : testing::internal::GetArgvs()) {
-    if (argument.starts_with(prefix)) text = argument.substr(prefix.size());
-  }
-  if (!text.has_value()) text = MakeRealHost()->Environment(variable);
+  const std::optional<std::string> text = TestFlag(flag, variable);
   if (!text.has_value()) return std::nullopt;
   uint64_t number = 0;
   const char* end = text->data() + text->size();

@@ -7,9 +7,10 @@ namespace braid::detail {
 absl::Status MailboxSendStatus(Transfer transfer) {
   if (transfer == Transfer::kDone) return absl::OkStatus();
   if (transfer == Transfer::kClosed) {
-    return ClosedError(
-        "send to a mailbox: its receiver, or this sender, is closed");
+    return ClosedError("send to a mailbox: this sender is closed");
   }
+  if (transfer == Transfer::kBroken)
+    return BrokenError("send to a mailbox: its receiver is closed");
   return WouldBlockError("send to a mailbox: it is full");
 }
 

@@ -21,7 +21,7 @@
 //     twice.
 //   - When the last sender closes, receivers get what is there and then the end
 //     of the stream. When the receiver closes, what is there is dropped, and
-//     sending gives ClosedError (IsClosed).
+//     sending gives BrokenError.
 //
 // A loop that ends doesn't close what lives on: items wait for a receiver that
 // nobody reads, and senders for room, until the receiver is destroyed.
@@ -71,9 +71,9 @@ class MailboxSender {
   }
   ~MailboxSender() { Close(); }
 
-  // Completes when the item is in the mailbox. ClosedError if the receiver or
-  // this sender is closed. A sender may be closed while a task waits in it: the
-  // wait goes on.
+  // Completes when the item is in the mailbox. BrokenError if the receiver is
+  // closed, ClosedError if this sender is. A sender may be closed while a task
+  // waits in it: the wait goes on.
   //
   // An rvalue is moved from only when it is sent: on an error, and if the
   // operation is stopped, it is as it was, where it was. It must outlive the
@@ -205,8 +205,8 @@ class MailboxReceiver {
     return Result(transfer, std::move(item));
   }
 
-  // Tasks that wait on it, and in its senders, get ClosedError. Idempotent.
-  // Resumes nothing inline: may be called from any destructor.
+  // Tasks that wait on it get ClosedError, those in its senders BrokenError.
+  // Idempotent. Resumes nothing inline: may be called from any destructor.
   void Close() {
     if (state_ != nullptr) state_->CloseReceiver();
     state_ = nullptr;

@@ -55,13 +55,13 @@ TEST(MailboxTest, AClosedReceiverRefuses) {
     auto item = std::make_unique<int>(2);
     co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<void> {
       group.Start("sender", [&]() -> Task<void> {
-        EXPECT_TRUE(IsClosed(co_await sender.Send(std::move(item))));
+        EXPECT_TRUE(IsBroken(co_await sender.Send(std::move(item))));
       });
       co_await UntilWaiting("sender");
       receiver.Close();
     }));
     EXPECT_NE(item, nullptr) << "it was not sent";
-    EXPECT_TRUE(IsClosed(sender.TrySend(std::move(item))));
+    EXPECT_TRUE(IsBroken(sender.TrySend(std::move(item))));
     EXPECT_NE(item, nullptr);
     EXPECT_TRUE(IsClosed((co_await receiver.Receive()).status()));
     EXPECT_TRUE(IsClosed(receiver.TryReceive().status()));
@@ -264,7 +264,11 @@ TEST(MailboxTest, OutlivesTheReceivingLoop) {
     EXPECT_TRUE(sender.TrySend(3).ok());
     EXPECT_FALSE((co_await MoveOnAfter(1ms, sender.Send(4))));
     receiver.Close();
-    EXPECT_TRUE(IsClosed(co_await sender.Send(5)));
+    EXPECT_TRUE(IsBroken(co_await sender.Send(5)));
+    // Its own end counts first, as with a channel.
+    sender.Close();
+    EXPECT_TRUE(IsClosed(co_await sender.Send(6)));
+    EXPECT_TRUE(IsClosed(sender.TrySend(7)));
     co_return absl::OkStatus();
   });
 }

@@ -2,7 +2,8 @@
 //
 //   absl::StatusOr<Image> image =
 //       co_await ToThread([path] { return DecodeImage(path); });
-//   auto both = co_await AllOf(ToThread(HashFile, ...), ToThread(...));
+//   auto [a, b] = co_await AllOf(ToThread([&] { return Hash(left); }),
+//                                ToThread([&] { return Hash(right); }));
 //
 // For: libraries that block or compute for long, where the loop would stand
 // still. Not for: work that can be awaited otherwise (it costs two changes of
@@ -44,7 +45,8 @@
 // made when there is no idle one, end after 10 s without work, and block all
 // signals. In a simulation the function is called between two turns, in an
 // order and at times that the seed decides (sim/simulation.h); it must not wait
-// there for what another thread or the loop does, but by Portal::Call.
+// there for what another thread or the loop does, but by Portal::Call; nor for
+// its stop token, as no cancel comes while it runs.
 //
 // Threads: awaited on the loop's.
 

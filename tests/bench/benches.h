@@ -66,6 +66,20 @@
 // grpc_unary_64: One channel, kGrpcInFlight unary calls outstanding, kPayload
 //     bytes each way (echo.proto), no TLS. Operation: one call.
 //
+// Sweeps, of a size N that ends the bench's name:
+//
+// sweep_tasks_N: A parent starts N children in one group and joins it, again
+//     and again, as in spawn_join. Operation: one child.
+// sweep_yields_N: N tasks go to the back of the run queue in turn. Operation:
+//     one yield.
+// sweep_timers_N: N tasks sleep for an hour; another does what timeout_unfired
+//     is. Operation: one guarded yield.
+// sweep_connections_N: As tcp_echo_64x64 on N connections, on at most
+//     kTcpConnections of which a request is outstanding, on each in turn.
+// sweep_shards_N: As udp_echo_64, by N shards with a socket each on one port.
+//     They share the server's core: it is what sharding costs, not what it
+//     brings.
+//
 // header_cost has no subject: the driver times the compiler.
 #ifndef BRAID_TESTS_BENCH_BENCHES_H_
 #define BRAID_TESTS_BENCH_BENCHES_H_

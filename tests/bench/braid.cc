@@ -317,6 +317,7 @@ Task<absl::Status> ServeTcp(TcpStream stream, TaskGroup& group, Run& run) {
 }
 
 Task<absl::Status> TcpEcho(Run& run) {
+  RaiseDescriptorLimit();
   TcpListener listener = co_await OrReturn(TcpListener::Bind(Loopback(run)));
   run.Listening(listener.local_address().port());
   co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
@@ -326,6 +327,68 @@ Task<absl::Status> TcpEcho(Run& run) {
                   std::ref(run));
     }
   });
+}
+
+// Sweeps.
+
+Task<absl::Status> SweepTasks(Run& run) {
+  run.Start();
+  for (uint64_t children : Batches(run.ops(), run.size())) {
+    co_await OrReturn(WithTaskGroup([=](TaskGroup& group) -> Task<void> {
+      for (uint64_t i = 0; i < children; ++i) group.Start("child", Child);
+      co_return;
+    }));
+  }
+  run.Stop();
+  co_return absl::OkStatus();
+}
+
+Task<absl::Status> SweepYields(Run& run) {
+  co_await OrReturn(WithTaskGroup([&](TaskGroup& group) -> Task<void> {
+    for (uint64_t i = 0; i < run.size(); ++i)
+      group.Start("yielder", Yielder, run.ops() / run.size());
+    run.Start();
+    co_return;
+  }));
+  run.Stop();
+  co_return absl::OkStatus();
+}
+
+Task<absl::Status> SweepTimers(Run& run) {
+  co_return co_await WithTaskGroup([&](TaskGroup& group) -> Task<absl::Status> {
+    for (uint64_t i = 0; i < run.size(); ++i)
+      group.Start("sleeper", Sleeper, std::chrono::hours(1));
+    co_await Checkpoint();
+    co_await OrReturn(TimeoutUnfired(run));
+    group.Cancel();
+    co_return co_await group.Join();
+  });
+}
+
+Task<absl::Status> SweepShards(Run& run) {
+  UdpSocket first =
+      co_await OrReturn(UdpSocket::Bind(Loopback(run), {.reuse_port = true}));
+  const SocketAddress address = first.local_address();
+  co_await first.Close();
+  const int count = static_cast<int>(run.size());
+  std::atomic<int> bound = 0;
+  std::atomic<uint64_t> echoed = 0;
+  const absl::Status status =
+      co_await RunSharded(count, [&](Shard) -> Task<absl::Status> {
+        UdpSocket socket =
+            co_await OrReturn(UdpSocket::Bind(address, {.reuse_port = true}));
+        if (++bound == count) run.Listening(address.port());
+        DatagramBuffer buffer(kMaxDatagram);
+        for (;;) {
+          Datagram d = co_await OrReturn(socket.Receive(buffer));
+          co_await OrReturn(socket.SendTo(d.data, d.peer));
+          // Ends the others, too.
+          if (run.ops() != 0 && ++echoed == run.ops())
+            co_return absl::CancelledError("all done");
+        }
+      });
+  counted = echoed;
+  co_return absl::IsCancelled(status) ? absl::OkStatus() : status;
 }
 
 constexpr Bench kBenches[] = {
@@ -348,7 +411,12 @@ constexpr Bench kBenches[] = {
     {"udp_echo_64", Body<UdpEcho>},
     {"udp_echo_64_batch", Body<UdpEchoBatch>},
     {"udp_echo_64_offload", Body<UdpEchoOffload>},
-    {"tcp_echo_64x64", Body<TcpEcho>}};
+    {"tcp_echo_64x64", Body<TcpEcho>},
+    {"sweep_tasks", Body<SweepTasks>, true},
+    {"sweep_yields", Body<SweepYields>, true},
+    {"sweep_timers", Body<SweepTimers>, true},
+    {"sweep_connections", Body<TcpEcho>, true},
+    {"sweep_shards", Body<SweepShards>, true}};
 
 }  // namespace
 }  // namespace braid::bench

@@ -40,6 +40,11 @@ LoadOptions ParseLoad(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (auto value = FlagValue(argc, argv, i, "--bench")) {
       options.bench = *value;
+      const size_t end = options.bench.rfind('_');
+      if (options.bench.starts_with("sweep_")) {
+        options.size =
+            SizeInName(options.bench, options.bench.substr(0, end)).value_or(0);
+      }
     } else if (auto value = FlagValue(argc, argv, i, "--port")) {
       options.port = static_cast<int>(ParseNumber("--port", *value));
     } else if (auto value = FlagValue(argc, argv, i, "--server-pid")) {

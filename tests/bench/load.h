@@ -37,6 +37,7 @@ namespace braid::bench {
 
 struct LoadOptions {
   std::string bench;
+  uint64_t size = 0;  // of a sweep
   int port = 0;
   pid_t server = 0;
   double seconds = 0;

@@ -175,6 +175,7 @@ void UdpOffload(Run& run) {
 }
 
 void TcpEcho(Run& run) {
+  RaiseDescriptorLimit();
   int listener = BindLoopback(SOCK_STREAM | SOCK_NONBLOCK, run.port());
   Poller poller;
   poller.Add(listener);
@@ -206,7 +207,8 @@ void TcpEcho(Run& run) {
 constexpr Bench kBenches[] = {{"udp_echo_64", UdpPlain},
                               {"udp_echo_64_batch", UdpBatch},
                               {"udp_echo_64_offload", UdpOffload},
-                              {"tcp_echo_64x64", TcpEcho}};
+                              {"tcp_echo_64x64", TcpEcho},
+                              {"sweep_connections", TcpEcho, /*sweep=*/true}};
 
 }  // namespace
 }  // namespace braid::bench

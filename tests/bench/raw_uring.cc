@@ -176,6 +176,7 @@ void UdpEcho(Run& run) {
 }
 
 void TcpEcho(Run& run) {
+  RaiseDescriptorLimit();
   Ring ring;
   int listener = BindLoopback(SOCK_STREAM, run.port());
   run.Listening(LocalPort(listener));
@@ -230,7 +231,8 @@ void TcpEcho(Run& run) {
 
 constexpr Bench kBenches[] = {{"udp_echo_64", UdpEcho},
                               {"udp_echo_64_batch", UdpEcho},
-                              {"tcp_echo_64x64", TcpEcho}};
+                              {"tcp_echo_64x64", TcpEcho},
+                              {"sweep_connections", TcpEcho, /*sweep=*/true}};
 
 }  // namespace
 }  // namespace braid::bench

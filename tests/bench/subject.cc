@@ -2,14 +2,17 @@
 
 #include <dlfcn.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 
 namespace braid::bench {
 namespace {
@@ -86,9 +89,10 @@ int64_t RunDelay(const std::string& path) {
   return delay;
 }
 
-Run::Run(std::string bench, uint64_t ops, int port, std::string backend,
-         bool untimed)
+Run::Run(std::string bench, uint64_t size, uint64_t ops, int port,
+         std::string backend, bool untimed)
     : bench_(std::move(bench)),
+      size_(size),
       ops_(ops),
       port_(port),
       backend_(std::move(backend)),
@@ -150,6 +154,27 @@ int64_t ResidentBytes() {
   return pages * sysconf(_SC_PAGESIZE);
 }
 
+std::optional<uint64_t> SizeInName(std::string_view name,
+                                   std::string_view family) {
+  if (!name.starts_with(family)) return std::nullopt;
+  name.remove_prefix(family.size());
+  if (name.size() < 2 || name.front() != '_') return std::nullopt;
+  name.remove_prefix(1);
+  uint64_t size = 0;
+  const auto [end, error] =
+      std::from_chars(name.data(), name.data() + name.size(), size);
+  if (error != std::errc() || end != name.data() + name.size() || size == 0)
+    return std::nullopt;
+  return size;
+}
+
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) Die("getrlimit", errno);
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) Die("setrlimit", errno);
+}
+
 int SubjectMain(int argc, char** argv, std::span<const Bench> benches) {
   // A server must not outlive a driver that was killed.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -177,8 +202,14 @@ int SubjectMain(int argc, char** argv, std::span<const Bench> benches) {
     }
   }
   for (const Bench& candidate : benches) {
-    if (candidate.name != bench) continue;
-    Run run(bench, ops, static_cast<int>(port), backend, untimed);
+    std::optional<uint64_t> size;
+    if (candidate.sweep) {
+      size = SizeInName(bench, candidate.name);
+    } else if (candidate.name == bench) {
+      size = 0;
+    }
+    if (!size.has_value()) continue;
+    Run run(bench, *size, ops, static_cast<int>(port), backend, untimed);
     candidate.body(run);
     run.Print();
     // Benches leave a million parked tasks behind; nobody waits for their end.

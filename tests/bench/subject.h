@@ -57,12 +57,14 @@ int64_t RunDelay(const std::string& path);
 // One run of one bench: what to do, and where the body says what it did.
 class Run {
  public:
-  Run(std::string bench, uint64_t ops, int port, std::string backend,
-      bool untimed);
+  Run(std::string bench, uint64_t size, uint64_t ops, int port,
+      std::string backend, bool untimed);
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
   uint64_t ops() const { return ops_; }
+  // Of a sweep, at the end of the bench's name: 1000 in sweep_tasks_1000.
+  uint64_t size() const { return size_; }
   int port() const { return port_; }
   const std::string& backend() const { return backend_; }
 
@@ -90,6 +92,7 @@ class Run {
   static Clocks Now();
 
   std::string bench_;
+  uint64_t size_;
   uint64_t ops_;
   int port_;
   std::string backend_;
@@ -104,9 +107,18 @@ class Run {
 // Bytes of this process that are in memory now.
 int64_t ResidentBytes();
 
+// The number at the end of a sweep's name, behind `family` and '_'; nothing if
+// it is no such name.
+std::optional<uint64_t> SizeInName(std::string_view name,
+                                   std::string_view family);
+
+// So that a bench of many sockets has descriptors for them.
+void RaiseDescriptorLimit();
+
 struct Bench {
-  std::string_view name;
+  std::string_view name;  // of a sweep: without the size
   void (*body)(Run&);
+  bool sweep = false;
 };
 
 // The main() of every subject. Without --ops, N is 0.

@@ -29,6 +29,12 @@ class Bench:
     count_ops: tuple[int, int] = (20_000, 60_000)  # whose difference gives counts per operation
     smoke_ops: int = 2_000
     cores: int = 1  # that an in-process subject uses
+    family: str | None = None  # of a sweep: its name without the size
+
+    @property
+    def key(self) -> str:
+        """What a subject lists that has this bench."""
+        return self.family or self.name
 
     @property
     def scale(self) -> float:
@@ -80,6 +86,33 @@ BENCHES = {
     )
 }
 
+
+
+def _sweep(family, sizes, make):
+    return [dataclasses.replace(make(f"{family}_{size}", size), family=family) for size in sizes]
+
+
+def _powers(last):
+    return [10**exponent for exponent in range(last + 1)]
+
+
+# What a size changes: measured on request only, and not counted.
+SWEEPS = {
+    bench.name: bench
+    for bench in (
+        *_sweep("sweep_tasks", _powers(6), lambda name, size: _micro(
+            name, f"start and join one of {size:,} children", ops=max(size, 200_000))),
+        *_sweep("sweep_yields", _powers(6), lambda name, size: _micro(
+            name, f"yield to the next of {size:,} tasks", ops=max(10 * size, 1_000_000))),
+        *_sweep("sweep_timers", _powers(6), lambda name, size: _micro(
+            name, f"yield under a timeout that doesn't fire, beside {size:,} timers", ops=200_000)),
+        *_sweep("sweep_connections", _powers(4), lambda name, size: _server(
+            name, f"server CPU per request, {size:,} connections", "tcp_load")),
+        *_sweep("sweep_shards", (1, 2), lambda name, size: _server(
+            name, f"server CPU per datagram, {size} shards on one core", "udp_load")),
+    )
+}
+
 # Compiled by header_cost.py; no program of ours does it.
 HEADER_COST = Bench("header_cost", "s", "", "what a header adds to a compile")
 
@@ -100,11 +133,12 @@ _TASKS = _CORE + ("timeout_unfired", "sleep_100k", "cancel_parked_10k", "parked_
 _FILES = ("file_read_64k", "file_read_1m", "file_write_64k", "file_write_1m")
 _UDP = ("udp_echo_64", "udp_echo_64_batch", "udp_echo_64_offload")
 _GRPC = ("grpc_unary_64",)
+_SWEEPS = ("sweep_tasks", "sweep_yields", "sweep_timers", "sweep_connections", "sweep_shards")
 
 SUBJECTS = (
-    Subject("braid/asio", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/asio", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",) + _SWEEPS,
             args=("--backend=asio",)),
-    Subject("braid/uring", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",),
+    Subject("braid/uring", "braid", _TASKS + _FILES + _UDP + ("tcp_echo_64x64",) + _SWEEPS,
             args=("--backend=uring",)),
     Subject("braid/asio", "braid_grpc", _GRPC, args=("--backend=asio",)),
     Subject("floor", "floor", _CORE + ("parked_task_bytes",)),
@@ -113,8 +147,9 @@ SUBJECTS = (
     Subject("raw_epoll_plain", "raw_epoll", ("udp_echo_64",)),
     Subject("raw_epoll_mmsg", "raw_epoll", ("udp_echo_64_batch",)),
     Subject("raw_epoll_offload", "raw_epoll", ("udp_echo_64_offload",)),
-    Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64",)),
-    Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64")),
+    Subject("raw_epoll", "raw_epoll", ("tcp_echo_64x64", "sweep_connections")),
+    Subject("raw_uring", "raw_uring", ("udp_echo_64", "udp_echo_64_batch", "tcp_echo_64x64",
+                                         "sweep_connections")),
     Subject("raw_file", "raw_file", _FILES),
     Subject("raw_uring", "raw_uring_file", _FILES),
     Subject("raw_callback", "grpc_callback", _GRPC),
@@ -123,7 +158,7 @@ SUBJECTS = (
 
 
 def with_bench(bench: Bench) -> list[Subject]:
-    return [subject for subject in SUBJECTS if bench.name in subject.benches]
+    return [subject for subject in SUBJECTS if bench.key in subject.benches]
 
 
 class Failed(Exception):

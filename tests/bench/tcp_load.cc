@@ -1,6 +1,8 @@
 // Load for tcp_echo_64x64: kTcpConnections connections with one request
-// outstanding on each. On io_uring, because that costs less than what any
-// server does for an answer, so that the server is the bottleneck.
+// outstanding on each; or, in a sweep, another number of connections, with
+// requests outstanding on as many of them, one after the other. On io_uring,
+// because that costs less than what any server does for an answer, so that the
+// server is the bottleneck.
 #include <liburing.h>
 
 #include <algorithm>
@@ -9,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <vector>
 
 #include "tests/bench/benches.h"
 #include "tests/bench/load.h"
@@ -39,7 +43,9 @@ void Generate(const LoadOptions& options) {
                  std::strerror(error));
     std::_Exit(kNotAvailable);
   }
-  static std::array<Connection, kTcpConnections> connections;
+  RaiseDescriptorLimit();
+  std::vector<Connection> connections(options.size == 0 ? kTcpConnections
+                                                        : options.size);
   static const std::array<char, kPayload> request = {};
   for (Connection& connection : connections) {
     connection.fd = ConnectLoopback(SOCK_STREAM, options.port);
@@ -61,18 +67,27 @@ void Generate(const LoadOptions& options) {
     io_uring_sqe_set_data64(
         entry, static_cast<uint64_t>(&connection - connections.data()));
   };
+  // Those without a request, the one that waits longest first.
+  std::deque<Connection*> idle;
+  for (Connection& connection : connections) idle.push_back(&connection);
+  const size_t at_a_time =
+      std::min<size_t>(connections.size(), kTcpConnections);
 
   uint64_t sent = 0;
   uint64_t answered = 0;
   Window window(options, Window::ServerThreads::kOne);
-  auto request_on = [&](Connection& connection) {
+  auto request_next = [&] {
     if (!window.MaySend(sent)) return;
+    Connection& connection = *idle.front();
+    idle.pop_front();
     ++sent;
     send(connection);
     receive(connection);
   };
   while (!window.Over(answered)) {
-    if (sent == answered) std::ranges::for_each(connections, request_on);
+    if (sent == answered) {
+      for (size_t i = 0; i < at_a_time; ++i) request_next();
+    }
     int result = window.bursts() ? io_uring_submit_and_wait(&ring, 1)
                                  : io_uring_submit_and_get_events(&ring);
     if (result < 0 && result != -EINTR) Die("io_uring_enter", -result);
@@ -93,7 +108,8 @@ void Generate(const LoadOptions& options) {
       }
       connection.received = 0;
       ++answered;
-      if (!window.bursts()) request_on(connection);
+      idle.push_back(&connection);
+      if (!window.bursts()) request_next();
     }
     io_uring_cq_advance(&ring, seen);
   }
@@ -106,5 +122,5 @@ void Generate(const LoadOptions& options) {
 int main(int argc, char** argv) {
   braid::bench::Generate(braid::bench::ParseLoad(argc, argv));
   std::fflush(stdout);
-  std::_Exit(0);  // 64 receives are still in flight
+  std::_Exit(0);  // receives are still in flight
 }

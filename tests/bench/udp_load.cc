@@ -50,7 +50,8 @@ class Load {
  public:
   explicit Load(const LoadOptions& options)
       : runs_(options.bench == "udp_echo_64_offload"),
-        window_(options, Window::ServerThreads::kOne),
+        window_(options, options.size > 1 ? Window::ServerThreads::kMany
+                                          : Window::ServerThreads::kOne),
         lost_after_(window_.bursts() ? kBurstLost : kLost) {
     for (Client& client : clients_) {
       client.fd = ConnectLoopback(SOCK_DGRAM | SOCK_NONBLOCK, options.port);

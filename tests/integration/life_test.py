@@ -173,7 +173,14 @@ class Start(unittest.TestCase):
         self.assertIn("sideways", result.stderr)
 
     def test_version(self):
-        self.assertRegex(run(BINARY, "--version").stdout, r"^life_service")
+        # A blank stood where nothing is known of the build.
+        self.assertRegex(run(BINARY, "--version").stdout, r"^life_service( \S+)*\n$")
+
+    def test_a_simulation_is_no_backend(self):
+        # It said that it listened, on a network that nobody can reach.
+        result = run(BINARY, "--service.backend=sim")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("must be one of auto, asio, uring", result.stderr)
 
     def test_an_unknown_backend(self):
         result = run(BINARY, "--service.backend=abacus")

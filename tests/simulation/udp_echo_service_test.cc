@@ -316,15 +316,24 @@ TEST(UdpEchoServiceSimulation, FlagsAndSignals) {
   EXPECT_THAT(sim.trace(), HasSubstr("udp_echo: --shards=0: must be"));
   run({"--config=/etc/echo.conf"});
   EXPECT_EQ(lives.codes.back(), 2);
-  EXPECT_THAT(sim.trace(), HasSubstr("a simulated host has no files"));
+  EXPECT_THAT(sim.trace(),
+              HasSubstr("--config=/etc/echo.conf: No such file or directory"));
   run({"--help"});
   EXPECT_EQ(lives.codes.back(), 0);
   EXPECT_THAT(sim.trace(), HasSubstr("--limits.rate"));
 
-  run({"--service.lame_duck=1h"});
+  server.disk().Put("/etc/echo.conf", "limits { rate: 0.5x }");
+  run({"--config=/etc/echo.conf"});
+  EXPECT_EQ(lives.codes.back(), 2);
+  EXPECT_THAT(sim.trace(), HasSubstr("udp_echo: /etc/echo.conf:1:"));
+
+  server.disk().Put("/etc/echo.conf", "limits { rate: 55 }");
+  run({"--config=/etc/echo.conf", "--service.lame_duck=1h"});
   EXPECT_TRUE(server.running());
+  server.disk().Put("/etc/echo.conf", "limits { rate: 66 }");
   server.Signal(SIGHUP);
   EXPECT_TRUE(sim.RunFor(1s).ok());
+  EXPECT_THAT(sim.trace(), HasSubstr("field=limits.rate before=55 after=66"));
   EXPECT_THAT(sim.trace(), HasSubstr("configuration reloaded"));
   server.Signal(SIGTERM);
   EXPECT_TRUE(sim.RunFor(1min).ok());

@@ -5,8 +5,9 @@
 //   size_t size = co_await OrReturn(port.async_read_some(buffer, UseBraid));
 //
 // For: what Braid has nothing of its own for: serial ports, and libraries
-// written for Asio. On the Asio backend only; on another one it is a failed
-// check.
+// written for Asio. On the Asio backend only: start the program with
+// --backend=asio, or Run it on MakeAsioBackend(). On another one, which "auto"
+// takes where it can, it is a failed check.
 //
 // co_await gives what the handler would get, with the error in front made a
 // status: absl::Status, absl::StatusOr<T>, or absl::StatusOr<std::tuple<T...>>;

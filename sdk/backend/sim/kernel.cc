@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "braid/backend/errno_status.h"
+#include "braid/backend/sim/faults.h"
 #include "braid/backend/sim/world.h"
 
 namespace braid::detail {
@@ -151,6 +152,11 @@ absl::StatusOr<std::shared_ptr<SimSocket>> Kernel::Open(
     const char* kind = request.kind == IoKind::kUdp ? "UDP " : "TCP ";
     return ErrnoStatus(error, what + (kind + sample.ToString()));
   };
+  if (const int error =
+          FaultOf({"open a socket", EMFILE}, [&] { return sample.ToString(); });
+      error != 0) {
+    return failed(error, "open a socket for ");
+  }
   auto socket = std::make_shared<SimSocket>();
   socket->kind = request.kind;
   socket->v6 = sample.is_v6();
@@ -255,6 +261,11 @@ TcpConnection::Options Kernel::StreamOptions(const SimSocket& socket,
 
 int Kernel::ConnectTcp(SimSocket& socket, const SocketAddress& wanted) {
   if (wanted.port() == 0) return ECONNREFUSED;
+  if (const int error = FaultOf({"connect", ECONNREFUSED},
+                                [&] { return "to " + wanted.ToString(); });
+      error != 0) {
+    return error;
+  }
   if (const int error = CheckFamily(socket, wanted); error != 0) return error;
   SocketAddress peer = wanted.Unmapped();
   if (peer.is_any()) {  // this machine, on Linux

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "braid/backend/file_operation.h"
+#include "braid/backend/sim/faults.h"
 #include "braid/backend/sim/kernel.h"
 #include "braid/backend/sim/sim_file.h"
 #include "braid/backend/sim/world.h"
@@ -48,6 +49,7 @@ void SimBackend::Run(Loop& loop) {
 Time SimBackend::Now() { return machine_.world().now(); }
 
 absl::StatusOr<IoHandle> SimBackend::Open(const SocketRequest& request) {
+  const InSimSystem in_system;
   absl::StatusOr<std::shared_ptr<SimSocket>> socket = kernel_->Open(request);
   if (!socket.ok()) return socket.status();
   return IoHandle(new SimDescriptor(*this, *std::move(socket)));
@@ -83,6 +85,7 @@ SimBackend* SimBackend::CurrentOrNull() {
 }
 
 bool SimBackend::Submit(IoOperation& operation) {
+  const InSimSystem in_system;
   auto& descriptor = static_cast<SimDescriptor&>(operation.descriptor());
   IoOperation*& waiting =
       descriptor.waiting[static_cast<int>(operation.direction())];
@@ -93,6 +96,13 @@ bool SimBackend::Submit(IoOperation& operation) {
   if (waiting != nullptr) [[unlikely]] {
     operation.error = EBUSY;
     return true;
+  }
+  if (const int error = FaultOf(operation); error != 0) [[unlikely]] {
+    if (descriptor.kind() != IoKind::kTcpStream) {
+      operation.error = error;
+      return true;
+    }
+    descriptor.socket->connection->Reset();
   }
   for (;;) {
     const bool done = Perform(descriptor, operation);
@@ -110,15 +120,20 @@ void SimBackend::Cancel(IoOperation& operation) noexcept {
 }
 
 bool SimBackend::SubmitFile(FileOperation& operation) {
+  const InSimSystem in_system;
+  operation.error = FaultOf(operation);
+  if (operation.error != 0) return true;
   machine_.disk().Submit(operation);
   return false;
 }
 
 void SimBackend::CancelFile(FileOperation& operation) noexcept {
+  const InSimSystem in_system;
   machine_.disk().Cancel(operation);
 }
 
 void SimBackend::Release(Descriptor& released) noexcept {
+  const InSimSystem in_system;
   if (released.kind() == IoKind::kFile)
     return static_cast<SimFile&>(released).Close();
   auto& descriptor = static_cast<SimDescriptor&>(released);
@@ -131,6 +146,7 @@ void SimBackend::Release(Descriptor& released) noexcept {
 }
 
 void SimBackend::Replenish(Descriptor& replenished) noexcept {
+  const InSimSystem in_system;
   auto& descriptor = static_cast<SimDescriptor&>(replenished);
   Retry(descriptor, IoDirection::kIn);
   kernel_->Flush();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "braid/backend/signal_table.h"
+#include "braid/backend/sim/faults.h"
 #include "braid/backend/sim/world.h"
 
 namespace braid::detail {
@@ -88,13 +89,20 @@ std::optional<std::string> SimHostServices::Environment(
 void SimHostServices::Lookup(std::string name, std::string service,
                              LookupDone done) {
   if (machine_ == nullptr) return;
+  const InSimSystem in_system;
+  const bool fails =
+      FaultOf({"look up a name", EAGAIN}, [&] { return name; }) != 0;
   World& world = machine_->world();
   world.events().Add(
       world.now() + kLookupTime,
       [weak = weak_from_this(), name = std::move(name),
-       service = std::move(service), done = std::move(done)]() mutable {
+       service = std::move(service), done = std::move(done), fails]() mutable {
         const std::shared_ptr<SimHostServices> self = weak.lock();
         if (self == nullptr || self->machine_ == nullptr) return;
+        if (fails) {
+          return done(absl::UnavailableError("look up '" + name +
+                                             "': no name server answers"));
+        }
         done(Find(self->machine_->world(), name, service));
       });
 }
@@ -104,6 +112,12 @@ void SimHostServices::Lookup(std::string name, std::string service,
 // with it.
 absl::Status SimHostServices::StartJob(std::shared_ptr<HostJob> job) {
   if (machine_ == nullptr) return absl::OkStatus();
+  const InSimSystem in_system;
+  if (FaultOf({"start a thread", EAGAIN}, [&] { return job->name(); }) != 0) {
+    return absl::ResourceExhaustedError(
+        "start a thread for '" + job->name() +
+        "': the simulated system has none left");
+  }
   After(machine_->threads().Upto(kMostThreadStart),
         [this, job = std::move(job)]() mutable {
           if (!job->Begin()) return;
@@ -145,6 +159,7 @@ absl::StatusOr<std::shared_ptr<ChildDescriptor>> SimHostServices::OpenChild(
 
 absl::Status SimHostServices::Listen(SignalListener& listener,
                                      std::span<const int> signals) {
+  const InSimSystem in_system;
   if (absl::Status status = CheckSignals(signals); !status.ok()) return status;
   uint64_t set = 0;
   for (const int signal : signals) set |= Bit(signal);

@@ -443,6 +443,13 @@ void TcpConnection::Abort() {
   Vanish();
 }
 
+void TcpConnection::Reset() {
+  if (state_ != State::kOpen) return;
+  const auto self = shared_from_this();
+  Transmit(Make(Packet::kRst | Packet::kAck, next_));
+  Fail(ECONNRESET);
+}
+
 void TcpConnection::Fail(int error) {
   error_ = error;
   out_.Clear();  // and what was received stays

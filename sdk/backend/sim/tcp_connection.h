@@ -116,6 +116,8 @@ class TcpConnection : public std::enable_shared_from_this<TcpConnection> {
   void Close();
   // Ends it with a reset.
   void Abort();
+  // Something on the way resets it, for both sides.
+  void Reset();
   // The kernel goes: nothing more happens.
   void Vanish();
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "braid/backend/sim/faults.h"
 #include "braid/core/status.h"
 #include "braid/core/task_tree.h"
 
@@ -307,6 +308,8 @@ bool World::Step(Time limit) {
     {
       const Turn turn(*this);
       machine.process()->Turn();
+      if (sim_faults != nullptr) [[unlikely]]
+        sim_faults->TurnEnded(*machine.process()->loop());
     }
     const uint64_t after = machine.process()->loop()->stats().switches;
     switches_at_once_ += after - before;
@@ -343,6 +346,7 @@ void World::RunAttached(Machine& machine, Loop& loop,
     if (!idle() && Step(kNever)) continue;
     if (loop.finished()) break;
     const std::string tree = FormatTasks(LiveTasks(loop));
+    if (sim_faults != nullptr) sim_faults->Deadlocked(tree);
     if (loop.root() == nullptr || loop.root()->due()) {
       const std::string text =
           "every task waits for what can't happen, and doesn't stop when "
@@ -392,6 +396,7 @@ absl::Status World::RunUntil(const std::function<bool()>& done,
     if (!failures_.empty()) return TakeFailure();
     if (done()) return absl::OkStatus();
     if (idle()) {
+      if (sim_faults != nullptr) sim_faults->Deadlocked(Tasks());
       return WithSeed(absl::StatusCode::kFailedPrecondition,
                       "what was waited for can't happen any more\n" + Tasks());
     }
@@ -415,6 +420,7 @@ absl::Status World::RunUntilIdle(Duration length) {
   }
   for (const auto& machine : machines_) {
     if (machine->process() != nullptr && !machine->options().serves) {
+      if (sim_faults != nullptr) sim_faults->Deadlocked(Tasks());
       return WithSeed(absl::StatusCode::kFailedPrecondition,
                       "deadlock: every task waits for something that can't "
                       "happen any more\n" +

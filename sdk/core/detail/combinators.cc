@@ -68,11 +68,6 @@ void FirstOkBase::LegEnded(End end, const absl::Status& status,
       set_.scope.Cancel(CancelCause::Source::kLegCompleted);
       break;
     case End::kFailed:
-      ++failed_;
-      if (exception == nullptr) {
-        if (!messages_.empty()) messages_ += "; ";
-        messages_ += status.ToString();
-      }
       Add(failures_, status, exception);
       break;
     case End::kStopped:
@@ -85,11 +80,14 @@ absl::Status FirstOkBase::TakeMerged() {
   if (failures_.empty())
     return absl::InvalidArgumentError(
         "FirstOk was given nothing to run, so nothing could succeed");
+  const size_t failed = failures_.statuses().size();
+  std::string message =
+      "all " + std::to_string(failed) + " alternatives failed";
+  for (size_t i = 0; i < failed; ++i)
+    message += (i == 0 ? ": " : "; ") + failures_.statuses()[i].ToString();
   absl::Status first =
       failures_.Take();  // rethrows where an exception is among them
-  if (failed_ == 1) return first;
-  const std::string message =
-      "all " + std::to_string(failed_) + " alternatives failed: " + messages_;
+  if (failed == 1) return first;
   absl::Status merged(first.code(),
                       absl::string_view(message.data(), message.size()));
   first.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {

@@ -1,6 +1,7 @@
 #include "braid/core/detail/loop.h"
 
 #include <algorithm>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -261,11 +262,19 @@ void Loop::SpreadPending() {
 void Loop::StartCancel(Scope* root) {
   PendingCancel cancel{root, root};
   size_t left = kCancelChunk;
-  const bool done = Spread(cancel, left);
+  bool done = Spread(cancel, left);
   spread_left_ -= std::min(spread_left_, kCancelChunk - left);
   if (done) return;
+  try {
+    pending_cancels_.push_back(cancel);
+  } catch (const std::bad_alloc&) {
+    while (!done) {  // all at once, then
+      left = kCancelChunk;
+      done = Spread(cancel, left);
+    }
+    return;
+  }
   ++cancel_wave_;
-  pending_cancels_.push_back(cancel);
   cancels_pending_ = true;
 }
 

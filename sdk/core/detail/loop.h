@@ -206,6 +206,12 @@ class Loop {
   void CancelRoot(std::string_view reason) {
     if (root_ != nullptr) root_->Cancel(CancelCause::Source::kExplicit, reason);
   }
+  // Of the scopes whose deadlines were armed as timer number `from` or later:
+  // the first that was, and nullptr if none is. `from` is then the number after
+  // it. For tests.
+  Scope* FindDeadline(uint64_t& from) const {
+    return static_cast<Scope*>(timers_.Find(&Scope::OnDeadline, from));
+  }
   LoopStats stats() const;
   void CountCleanupFailure() { ++stats_.cleanup_failures; }
 

@@ -1,5 +1,6 @@
 #include "braid/core/detail/scope.h"
 
+#include <new>
 #include <utility>
 
 #include "braid/core/detail/loop.h"
@@ -26,7 +27,8 @@ void Scope::CheckThread() const {
   loop_->Disturb();
 }
 
-void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
+void Scope::Cancel(CancelCause::Source source,
+                   std::string_view reason) noexcept {
   if (cancelled_) return;
   cancelled_ = true;
   source_ = source;
@@ -34,9 +36,13 @@ void Scope::Cancel(CancelCause::Source source, std::string_view reason) {
   if (!reason.empty() || source == CancelCause::Source::kExplicit) {
     const TaskNode* by =
         current_loop != nullptr ? current_loop->current() : nullptr;
-    detailed_cause_ = std::make_unique<CancelCause>(CancelCause{
-        source, std::string(reason),
-        by != nullptr ? std::string(by->name.view()) : std::string()});
+    try {
+      detailed_cause_ = std::make_unique<CancelCause>(CancelCause{
+          source, std::string(reason),
+          by != nullptr ? std::string(by->name.view()) : std::string()});
+    } catch (const std::bad_alloc&) {
+      detailed_cause_ = nullptr;  // then without a reason, but cancelled
+    }
   }
   if (loop_ == nullptr) return;
   loop_->timers_.Remove(*this);
@@ -123,6 +129,14 @@ std::optional<CancelCause> Scope::cause() const {
     if (scope->shield_) break;
   }
   return std::nullopt;
+}
+
+std::string Scope::CauseText() const noexcept {
+  try {
+    return cause().value_or(CancelCause()).ToString();
+  } catch (const std::bad_alloc&) {
+    return "";
+  }
 }
 
 void Scope::MarkCaughtOutside() {

@@ -53,7 +53,8 @@ class Scope : private Timer {
 
   // Idempotent: the first cause wins. On the loop's thread, or before the node
   // is linked.
-  void Cancel(CancelCause::Source source, std::string_view reason = {});
+  void Cancel(CancelCause::Source source,
+              std::string_view reason = {}) noexcept;
 
   // A node that isn't linked keeps its deadline for ArmDeadline.
   void SetDeadline(Time deadline);
@@ -85,6 +86,8 @@ class Scope : private Timer {
   // Why this node is due: the cause of the nearest cancelled one outwards;
   // empty if it isn't due.
   std::optional<CancelCause> cause() const;
+  // It as text; empty where there is no memory for it.
+  std::string CauseText() const noexcept;
 
   // Whether this scope absorbed a stop: its body was stopped, or something
   // inside was and an error outranked that.

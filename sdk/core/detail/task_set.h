@@ -4,11 +4,13 @@
 #ifndef BRAID_CORE_DETAIL_TASK_SET_H_
 #define BRAID_CORE_DETAIL_TASK_SET_H_
 
+#include <cstdint>
 #include <exception>
+#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "braid/core/awaitable.h"
 #include "braid/core/detail/link.h"
@@ -23,11 +25,10 @@ namespace braid::detail {
 // What went wrong in a group or combinator, in the order it happened.
 class Failures {
  public:
-  void Add(absl::Status status) { statuses_.push_back(std::move(status)); }
-  void Add(std::exception_ptr exception) {
-    exceptions_.push_back(std::move(exception));
-  }
+  void Add(absl::Status status) noexcept;
+  void Add(std::exception_ptr exception) noexcept;
   bool empty() const { return statuses_.empty() && exceptions_.empty(); }
+  const auto& statuses() const { return statuses_; }
 
   // One failure is given as itself: a status returned, an exception rethrown.
   // Several statuses as the first with the others behind it; several failures
@@ -35,16 +36,20 @@ class Failures {
   absl::Status Take();
 
  private:
-  std::vector<absl::Status> statuses_;
-  std::vector<std::exception_ptr> exceptions_;
+  // The first of either kind need no memory. Those for which there was none
+  // later are only counted, and told of.
+  absl::InlinedVector<absl::Status, 2> statuses_;
+  absl::InlinedVector<std::exception_ptr, 2> exceptions_;
+  uint32_t unkept_ = 0;
 };
 
 // What an exception says of itself.
 std::string Describe(const std::exception_ptr& exception);
 
 // A reason for a cancellation: "task 'reader' failed: NOT_FOUND: no such file".
+// Empty where there is no memory for it.
 std::string FailureReason(std::string_view task, const absl::Status& status,
-                          const std::exception_ptr& exception);
+                          const std::exception_ptr& exception) noexcept;
 
 class TaskSet {
  public:

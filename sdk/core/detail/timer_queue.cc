@@ -30,6 +30,17 @@ void TimerQueue::RemoveArmed(Timer& timer) {
   }
 }
 
+Timer* TimerQueue::Find(Timer::Fire fire, uint64_t& from) const {
+  const Entry* first = nullptr;
+  for (const Entry& entry : heap_) {
+    if (entry.timer->fire_ != fire || entry.sequence < from) continue;
+    if (first == nullptr || entry.sequence < first->sequence) first = &entry;
+  }
+  if (first == nullptr) return nullptr;
+  from = first->sequence + 1;
+  return first->timer;
+}
+
 bool TimerQueue::FireNext(Time now) {
   if (heap_.empty() || heap_[0].when > now) return false;
   Timer& timer = *heap_[0].timer;

@@ -49,6 +49,11 @@ class TimerQueue {
   // The earliest deadline, kNever if there is none.
   Time next() const { return heap_.empty() ? kNever : heap_[0].when; }
 
+  // Of those that `fire` belongs to and that were armed as number `from` or
+  // later: the first that was. `from` is then the number after it. nullptr:
+  // none is. Looks at all of them; for tests.
+  Timer* Find(Timer::Fire fire, uint64_t& from) const;
+
   // Disarms and fires the first timer if it is due at `now`; false if none is.
   bool FireNext(Time now);
 

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -52,6 +53,19 @@ constexpr int kAsked = 64;
 constexpr Duration kLinger = std::chrono::seconds(1);
 // After an error of a listener.
 constexpr Duration kAfterError = std::chrono::milliseconds(100);
+
+// Whether `address`, which isn't a numeric one with a port, says where to
+// listen. Of a host alone gRPC would take port 443.
+bool SaysWhere(std::string_view address) {
+  for (const std::string_view scheme :
+       {"unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:", "vsock:"}) {
+    if (address.starts_with(scheme)) return true;
+  }
+  const size_t host =
+      address.starts_with('[') ? address.find(']') + 1 : address.find(':');
+  return host < address.size() && address[host] == ':' &&
+         address.rfind(':') == host && host + 1 < address.size();
+}
 
 class GrpcServer;
 
@@ -409,6 +423,12 @@ absl::StatusOr<std::vector<int>> GrpcServer::Listen(CallAcceptor& acceptor) {
     const absl::StatusOr<SocketAddress> address =
         SocketAddress::Parse(listen_[i]);
     if (!address.ok()) {
+      if (!SaysWhere(listen_[i])) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "can't listen on ", listen_[i],
+            ": it has no port; write 127.0.0.1:7008, localhost:7008, [::]:0 "
+            "or unix:/path"));
+      }
       left.push_back(i);
       continue;
     }

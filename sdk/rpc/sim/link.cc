@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "braid/backend/errno_status.h"
+#include "braid/backend/sim/faults.h"
 #include "braid/core/loop_local.h"
 #include "braid/rpc/detail/wire_status.h"
 
@@ -135,6 +137,10 @@ void Link::Work() {
   if (socket_->connection->state() ==
       braid::detail::TcpConnection::State::kSynSent) {
     return;
+  }
+  if (braid::detail::FaultOf({"exchange frames of RPC", ECONNRESET},
+                             [&] { return "with " + peer_.ToString(); }) != 0) {
+    socket_->connection->Reset();
   }
   const std::string lost = Receive();
   if (!lost.empty()) return OnLost(lost);

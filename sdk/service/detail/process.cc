@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +22,11 @@ namespace braid::service::detail {
 namespace {
 
 constexpr size_t kLargestConfig = 1 << 20;
+
+absl::Status TooLarge(const std::string& name) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--config=", name, ": is larger than ", kLargestConfig, " bytes"));
+}
 
 absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name,
                                           bool reload) {
@@ -44,11 +51,19 @@ absl::StatusOr<ConfigFile> ReadConfigFile(const std::string& name,
   if (error != 0)
     return absl::InvalidArgumentError(
         ErrnoStatus(error, "--config=" + name).message());
-  if (file.text.size() > kLargestConfig) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--config=", name, ": is larger than ", kLargestConfig, " bytes"));
-  }
+  if (file.text.size() > kLargestConfig) return TooLarge(name);
   return file;
+}
+
+// The same from the disk of a simulated host.
+absl::StatusOr<ConfigFile> ReadConfigFile(SimHost& host,
+                                          const std::string& name) {
+  std::optional<std::string> text = host.disk().Get(name);
+  if (!text.has_value())
+    return absl::InvalidArgumentError(
+        ErrnoStatus(ENOENT, "--config=" + name).message());
+  if (text->size() > kLargestConfig) return TooLarge(name);
+  return ConfigFile{name, *std::move(text)};
 }
 
 class OwnProcess final : public Process {
@@ -119,10 +134,9 @@ class SharedProcess final : public Process {
   }
   absl::StatusOr<ConfigFile> ReadConfig(const std::string& name,
                                         bool reload) override {
-    if (SimHost::CurrentOrNull() == nullptr)
-      return ReadConfigFile(name, reload);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--config=", name, ": a simulated host has no files; use flags"));
+    SimHost* host = SimHost::CurrentOrNull();
+    return host != nullptr ? ReadConfigFile(*host, name)
+                           : ReadConfigFile(name, reload);
   }
   absl::Status AddMetrics(metrics::Registry&) override {
     return absl::OkStatus();

@@ -107,11 +107,11 @@ class MailboxState final : public std::enable_shared_from_this<MailboxState<T>>,
     if (--senders_ == 0) WakeReceiver();
   }
 
-  // Moves the item out if there is room: kDone, kClosed, kWaiting. A `waiter`
+  // Moves the item out if there is room: kDone, kBroken, kWaiting. A `waiter`
   // is then in the line for room.
   Transfer Send(T& item, SendWaiter* waiter) {
     const std::lock_guard lock(mutex_);
-    if (closed_) return Transfer::kClosed;
+    if (closed_) return Transfer::kBroken;
     if (ring_.size() < capacity_) {
       ring_.Push(std::move(item));
       WakeReceiver();
@@ -161,7 +161,7 @@ class MailboxState final : public std::enable_shared_from_this<MailboxState<T>>,
       const std::lock_guard lock(mutex_);
       closed_ = true;
       while (SendWaiter* waiter = sending_.PopFront())
-        Finish(*waiter, Transfer::kClosed);
+        Finish(*waiter, Transfer::kBroken);
       Check(waiting_ == 0 || home_->OnItsThread(),
             "a MailboxReceiver is closed on another thread than that of the "
             "tasks that wait on it");
