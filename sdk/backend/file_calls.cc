@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <new>
 #include <string>
@@ -26,6 +27,19 @@ FileKind KindOf(mode_t mode) {
   if (S_ISDIR(mode)) return FileKind::kDirectory;
   if (S_ISLNK(mode)) return FileKind::kSymbolicLink;
   return FileKind::kOther;
+}
+
+// File systems know of times that a time_point has no room for: it ends in
+// 2262, and begins in 1677.
+std::chrono::system_clock::time_point TimeOf(const statx_timestamp& time) {
+  using Wall = std::chrono::system_clock;
+  constexpr auto kMost =
+      std::chrono::duration_cast<std::chrono::seconds>(Wall::duration::max());
+  const std::chrono::seconds whole(time.tv_sec);
+  if (whole >= kMost) return Wall::time_point::max();
+  if (whole < -kMost) return Wall::time_point::min();
+  return Wall::time_point(std::chrono::duration_cast<Wall::duration>(
+      whole + std::chrono::nanoseconds(time.tv_nsec)));
 }
 
 int Open(OpenFileOperation& operation) {
@@ -187,10 +201,7 @@ FileInfo InfoOf(const struct statx& about) {
   info.kind = KindOf(about.stx_mode);
   info.size = about.stx_size;
   info.permissions = about.stx_mode & 07777;
-  info.modified = std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          std::chrono::seconds(about.stx_mtime.tv_sec) +
-          std::chrono::nanoseconds(about.stx_mtime.tv_nsec)));
+  info.modified = TimeOf(about.stx_mtime);
   info.device = makedev(about.stx_dev_major, about.stx_dev_minor);
   info.inode = about.stx_ino;
   info.links = about.stx_nlink;

@@ -8,7 +8,9 @@
 // when that is called: at once, later, on this thread or another, exactly once;
 // co_await gives the value it was called with. A Callback that goes without
 // having been called makes an absl::Status or absl::StatusOr CANCELLED,
-// anything else a failed check.
+// anything else a failed check. An exception that leaves `start` is rethrown by
+// the await; one from making the value goes to the caller of the Callback,
+// which has not been called then.
 //
 // Cancelled in one of two ways:
 //   - Without `cancel`: stopped at once. The callback may still be called, and
@@ -90,10 +92,9 @@ class CallbackStateBase : private InboxNode {
     Check(
         !called_,
         "a Callback is called a second time; it says once how something ended");
+    if (!abandoned_) store();  // may throw: then nothing was said
     called_ = true;
-    if (abandoned_) return;
-    store();
-    Announce();
+    if (!abandoned_) Announce();
   }
   // The last copy of the callback went.
   virtual void Dropped() = 0;
@@ -199,7 +200,14 @@ class CallbackOperation final : public detail::CallbackStateBase::Waiter {
 
   bool Try() {
     state_ = new detail::CallbackState<T>();
-    start_(Callback<T>(state_));
+    {
+      // Outlives what `start` does with its own: where that throws, nobody
+      // waits any more when the last one goes.
+      const Callback<T> last(state_);
+      Starting starting{state_};
+      start_(Callback<T>(last));
+      starting.state = nullptr;
+    }
     return state_->Await(*this);
   }
   void Suspend() {}
@@ -215,6 +223,13 @@ class CallbackOperation final : public detail::CallbackStateBase::Waiter {
   }
 
  private:
+  struct Starting {
+    ~Starting() {
+      if (state != nullptr) state->Abandon();
+    }
+    detail::CallbackState<T>* state;
+  };
+
   Start start_;
   [[no_unique_address]] Withdraw withdraw_;
   detail::CallbackState<T>* state_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -248,6 +249,64 @@ TEST(FromCallback, NeedsNoBackend) {
               1);
   });
   EXPECT_TRUE(status.ok()) << status;
+}
+
+// As an API does that can't begin. The callback goes with the exception, and
+// that it went without having been called was all that was told.
+TEST(FromCallback, AStartThatThrowsIsHeard) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    const auto begin = [](const auto&) { throw std::runtime_error("no"); };
+    int caught = 0;
+    try {
+      (void)co_await FromCallback<int>(begin);
+    } catch (const std::runtime_error&) {
+      ++caught;
+    }
+    try {
+      (co_await FromCallback<absl::Status>(begin)).IgnoreError();
+    } catch (const std::runtime_error&) {
+      ++caught;
+    }
+    EXPECT_EQ(caught, 2);
+    co_return absl::OkStatus();
+  });
+}
+
+struct Unwilling {
+  explicit Unwilling(int value) {
+    if (value == 0) throw std::invalid_argument("not 0");
+  }
+};
+
+// Making the value may throw, at whoever calls. It counted as called all the
+// same, and the task waited for ever.
+TEST(FromCallback, AValueThatCantBeMadeWasNotSaid) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    std::function<void(int)> later;
+    co_return co_await WithTaskGroup(
+        [&](TaskGroup& group) -> Task<absl::Status> {
+          group.Start("again", [&]() -> Task<void> {
+            (void)co_await FromCallback<Unwilling>(
+                [&](Callback<Unwilling> done) { later = done; });
+          });
+          co_await UntilWaiting("again");
+          EXPECT_THROW(later(0), std::invalid_argument);
+          later(1);
+          co_await OrReturn(group.Join());
+
+          group.Start("never", [&]() -> Task<void> {
+            const auto got = co_await FromCallback<absl::StatusOr<Unwilling>>(
+                [&](Callback<absl::StatusOr<Unwilling>> done) {
+                  later = [done](int value) { done(Unwilling(value)); };
+                });
+            EXPECT_TRUE(absl::IsCancelled(got.status())) << got.status();
+          });
+          co_await UntilWaiting("never");
+          EXPECT_THROW(later(0), std::invalid_argument);
+          later = nullptr;
+          co_return co_await group.Join();
+        });
+  });
 }
 
 // Threads call, tasks are cancelled, at any moment; the loop may end while

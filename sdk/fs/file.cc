@@ -131,6 +131,12 @@ absl::StatusOr<FileInfo> File::InfoOp::TakeResult() {
   return ErrnoStatus(error, absl::StrCat("look at ", descriptor()->Describe()));
 }
 
+bool File::ResizeOp::Try() {
+  if (mistake_ != nullptr) return true;
+  if (size > kLargestOffset) error = EFBIG;
+  return error != 0 || FileOperation::Try();
+}
+
 absl::Status File::ResizeOp::TakeResult() {
   if (error == 0 && mistake_ == nullptr) return absl::OkStatus();
   const std::string what =

@@ -127,6 +127,7 @@ class File {
   auto Info() { return Operation<InfoOp, Descriptor*>(handle_.Use()); }
 
   // Makes it `size` bytes long: cuts it, or adds zeros. The position stays.
+  // OUT_OF_RANGE for more bytes than a file may have.
   auto Resize(uint64_t size) {
     return Operation<ResizeOp, Descriptor*, uint64_t>(handle_.Use(), size);
   }
@@ -233,7 +234,7 @@ class File {
     ResizeOp(Descriptor* descriptor, uint64_t size)
         : ResizeFileOperation(descriptor, size),
           mistake_(UnlessWritable(*descriptor)) {}
-    bool Try() { return mistake_ != nullptr || FileOperation::Try(); }
+    bool Try();
     absl::Status TakeResult();
 
    private:

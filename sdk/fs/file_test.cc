@@ -84,6 +84,23 @@ TEST(File, OffsetsGoBeyondFourGigabytes) {
   });
 }
 
+// Sizes that no file can have were EINVAL on systems, and taken in a
+// simulation.
+TEST(File, NoFileIsLargerThanAnOffsetSays) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    Scratch scratch;
+    File file = co_await OrReturn(File::Open(scratch / "large", kNew));
+    constexpr std::array kTooLarge = {uint64_t{1} << 63, ~uint64_t{0}};
+    for (const uint64_t size : kTooLarge) {
+      const absl::Status status = co_await file.Resize(size);
+      EXPECT_TRUE(absl::IsOutOfRange(status)) << status;
+    }
+    const FileInfo info = co_await OrReturn(file.Info());
+    EXPECT_EQ(info.size, 0u);
+    co_return absl::OkStatus();
+  });
+}
+
 TEST(File, AppendingGoesToTheEnd) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
     Scratch scratch;

@@ -3,8 +3,14 @@
 #include "braid/fs/filesystem.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +21,8 @@
 
 namespace braid {
 namespace {
+
+using namespace std::chrono_literals;
 
 TEST(Filesystem, NamesAreMadeListedRenamedAndRemoved) {
   RunOnEveryBackend([]() -> Task<absl::Status> {
@@ -48,6 +56,32 @@ TEST(Filesystem, NamesAreMadeListedRenamedAndRemoved) {
     co_await OrReturn(RemoveDirectory(top));
     co_return absl::OkStatus();
   });
+}
+
+// Archives say what they like, and file systems keep it. It was an overflow.
+TEST(Filesystem, ATimeThatATimePointHasNoRoomForIsItsEnd) {
+  using Wall = std::chrono::system_clock::time_point;
+  const auto expect = [](time_t seconds, Wall time) {
+    const int fd = ::memfd_create("far", MFD_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    const timespec far = {.tv_sec = seconds, .tv_nsec = 999'999'999};
+    const timespec both[] = {far, far};
+    ASSERT_EQ(::futimens(fd, both), 0);
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    RunOnRealBackends("its clock is right", [&]() -> Task<absl::Status> {
+      const FileInfo info = co_await OrReturn(GetFileInfo(path));
+      EXPECT_EQ(info.modified, time) << seconds;
+      co_return absl::OkStatus();
+    });
+    ::close(fd);
+  };
+  constexpr time_t kLast = 9'223'372'035;
+  expect(kLast, Wall(std::chrono::seconds(kLast) + 999'999'999ns));
+  expect(kLast + 1, Wall::max());
+  expect(std::numeric_limits<time_t>::max(), Wall::max());
+  expect(-kLast, Wall(std::chrono::seconds(-kLast) + 999'999'999ns));
+  expect(-kLast - 2, Wall::min());
+  expect(std::numeric_limits<time_t>::min(), Wall::min());
 }
 
 TEST(Filesystem, PathsThatNobodyCanMeanAreRefused) {

@@ -103,6 +103,7 @@ void CapacityLimiter::HandOut() {
       waiter.Stop();
     } else {
       Lend(waiter.borrower_);
+      waiter.token_ = Token(this, waiter.borrower_);
       waiter.Complete();
     }
   }
@@ -140,7 +141,9 @@ bool CapacityLimiter::AcquireOp::Try() {
   borrower_ = object_ != nullptr
                   ? Borrower{0, object_}
                   : Borrower{detail::Loop::Current().CurrentTask().id, nullptr};
-  return limiter_->TryTake(borrower_);
+  if (!limiter_->TryTake(borrower_)) return false;
+  token_ = Token(limiter_, borrower_);
+  return true;
 }
 
 void CapacityLimiter::AcquireOp::Suspend() {

@@ -160,13 +160,14 @@ class CapacityLimiter {
     bool Try();
     void Suspend();
     void Cancel() noexcept override;
-    Token TakeResult() noexcept { return Token(limiter_, borrower_); }
+    Token TakeResult() noexcept { return std::move(token_); }
 
    private:
     friend class CapacityLimiter;
     CapacityLimiter* limiter_;
     const void* object_;
     Borrower borrower_;
+    Token token_;  // goes back where a crash comes before it is taken
   };
 
   std::optional<Token> TryAcquireFor(Borrower borrower);

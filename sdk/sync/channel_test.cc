@@ -522,6 +522,39 @@ TEST(ChannelTest, ItemsMayHoldEndsOfTheirOwnChannel) {
   }
 }
 
+// Sends another of itself when it goes, as jobs do that have to be done by
+// somebody: of a channel that nobody receives from, that has to be refused.
+// The buffer took it, said so, and dropped it.
+struct Resends {
+  Resends(Sender<Resends>* to, int* accepted) : to(to), accepted(accepted) {}
+  Resends(Resends&& other) noexcept
+      : to(std::exchange(other.to, nullptr)), accepted(other.accepted) {}
+  ~Resends() {
+    if (to == nullptr || *accepted > 10) return;
+    const absl::Status status = to->TrySend(Resends(nullptr, accepted));
+    if (status.ok()) ++*accepted;
+    EXPECT_TRUE(IsBroken(status)) << status;
+  }
+  Sender<Resends>* to;
+  int* accepted;
+};
+
+TEST(ChannelTest, WhatItsItemsSendWhenTheReceiverGoesIsRefused) {
+  for (const size_t capacity : {size_t{4}, kUnbounded}) {
+    RunGroupInOrder([capacity](TaskGroup&) -> Task<absl::Status> {
+      Channel<Resends> channel = MakeChannel<Resends>(capacity);
+      int accepted = 0;
+      // The fast way is open only once something was awaited.
+      co_await OrReturn(channel.sender.Send(Resends(nullptr, &accepted)));
+      EXPECT_TRUE(
+          channel.sender.TrySend(Resends(&channel.sender, &accepted)).ok());
+      channel.receiver.Close();
+      EXPECT_EQ(accepted, 0);
+      co_return absl::OkStatus();
+    });
+  }
+}
+
 TEST(ChannelTest, OperationsThatAreReadyLetOthersRunNowAndThen) {
   RunGroupInManyOrders([](TaskGroup& group) -> Task<absl::Status> {
     auto [sender, receiver] = MakeChannel<int>(kUnbounded);

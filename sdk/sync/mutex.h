@@ -126,14 +126,20 @@ class Mutex {
     bool Try() {
       mutex_->home_.Enter();
       owner_ = detail::Loop::Current().CurrentTask().id;
-      return mutex_->TryTake(owner_);
+      if (!mutex_->TryTake(owner_)) return false;
+      guard_.mutex_ = mutex_;
+      return true;
     }
     void Suspend() { WaitIn(mutex_->waiters_); }
-    void Locked() override { Complete(); }
-    Guard TakeResult() noexcept { return Guard(mutex_); }
+    void Locked() override {
+      guard_.mutex_ = mutex_;
+      Complete();
+    }
+    Guard TakeResult() noexcept { return std::move(guard_); }
 
    private:
     Mutex* mutex_;
+    Guard guard_;  // unlocks where a crash comes before it is taken
   };
 
   bool TryTake(uint64_t task) {

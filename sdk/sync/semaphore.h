@@ -108,7 +108,7 @@ class Semaphore {
     home_.CheckHere();
     if (auto* waiter = static_cast<AcquireOp*>(waiters_.PopLive())) {
       ++held_;
-      waiter->Complete();
+      waiter->Give();
       return;
     }
     detail::Check(value_ < max_,
@@ -129,13 +129,20 @@ class Semaphore {
     explicit AcquireOp(Semaphore* semaphore) : semaphore_(semaphore) {}
     bool Try() {
       semaphore_->home_.Enter();
-      return semaphore_->TryTake();
+      if (!semaphore_->TryTake()) return false;
+      permit_.semaphore_ = semaphore_;
+      return true;
     }
     void Suspend() { WaitIn(semaphore_->waiters_); }
-    Permit TakeResult() noexcept { return Permit(semaphore_); }
+    void Give() {
+      permit_.semaphore_ = semaphore_;
+      Complete();
+    }
+    Permit TakeResult() noexcept { return std::move(permit_); }
 
    private:
     Semaphore* semaphore_;
+    Permit permit_;  // goes back where a crash comes before it is taken
   };
 
   bool TryTake() {
@@ -147,7 +154,7 @@ class Semaphore {
 
   size_t value_;
   size_t max_;
-  size_t held_ = 0;  // by Permits, or on their way into one
+  size_t held_ = 0;  // by Permits
   detail::WaitQueue waiters_;
   detail::Home home_;
 };

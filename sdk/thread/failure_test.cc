@@ -25,12 +25,9 @@ TEST(Failure, OfAFunctionOnAThread) {
   const int things = FailEverywhere(
       [&]() -> Task<absl::Status> {
         called = 0;
-        // Not const, so that the function can be moved: where a coroutine's
-        // parameter throws as it is copied into the frame, clang 19 looks into
-        // that frame once more, after it was freed.
-        std::string text(100, 'x');
-        auto size = co_await OrReturn(ToThread(
-            [&called, text = std::move(text)]() -> absl::StatusOr<size_t> {
+        const std::string text(100, 'x');
+        auto size = co_await OrReturn(
+            ToThread([&called, text]() -> absl::StatusOr<size_t> {
               ++called;
               return text.size();
             }));

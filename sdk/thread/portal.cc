@@ -1,11 +1,18 @@
 #include "braid/thread/portal.h"
 
 #include <condition_variable>
+#include <exception>
+#include <memory>
 #include <mutex>
+#include <source_location>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "braid/core/check.h"
 #include "braid/core/detail/loop.h"
+#include "braid/core/detail/slot.h"
+#include "braid/core/detail/task_set.h"
 #include "braid/core/loop_local.h"
 #include "braid/core/status.h"
 
@@ -13,16 +20,28 @@ namespace braid {
 namespace {
 
 struct PostedFunction final : detail::InboxNode {
-  explicit PostedFunction(absl::AnyInvocable<void() &&> function)
+  using Function = absl::AnyInvocable<void() &&>;
+
+  explicit PostedFunction(Function function)
       : InboxNode(&Run), function(std::move(function)) {}
 
   static void Run(detail::InboxNode& node) {
     const std::unique_ptr<PostedFunction> self(
         static_cast<PostedFunction*>(&node));
-    std::move(self->function)();
+    // It would take the loop, with all its tasks, along.
+    const std::exception_ptr exception = detail::CallAndCatch(
+        [](void* function) { std::move (*static_cast<Function*>(function))(); },
+        &self->function);
+    if (exception == nullptr) return;
+    const std::string text =
+        "a function handed to Portal::Post ended with an exception, which has "
+        "nobody to go to; catch it inside, or hand the function to "
+        "Portal::Call: " +
+        detail::Describe(exception);
+    detail::CheckFailed(text.c_str(), std::source_location::current());
   }
 
-  absl::AnyInvocable<void() &&> function;
+  Function function;
 };
 
 }  // namespace

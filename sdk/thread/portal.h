@@ -38,7 +38,8 @@ class Portal {
 
   // Runs `function` on the loop's thread. False: the loop has ended, and the
   // function was destroyed without being called. A function that was accepted
-  // is always called before the loop ends.
+  // is always called before the loop ends. An exception that leaves it has
+  // nobody to go to: a failed check.
   bool Post(absl::AnyInvocable<void() &&> function) const;
 
   // Runs `function` on the loop's thread, blocks until it has returned, and

@@ -211,5 +211,20 @@ TEST(PortalDeathTest, CallIsRefusedWhereALoopRuns) {
       "itself runs a loop");
 }
 
+// It went through the loop's turn, and the program ended for a reason that
+// wasn't one: tasks were alive on the loop.
+TEST(PortalDeathTest, AnExceptionOfAPostedFunctionSaysWhatItWas) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        std::unique_ptr<Backend> backend = NewBackend();
+        (void)braid::Run(*backend, [&]() -> Task<void> {
+          Portal::Current().Post([] { throw std::runtime_error("no luck"); });
+          co_await SleepForever();
+        });
+      },
+      "handed to Portal::Post .* no luck");
+}
+
 }  // namespace
 }  // namespace braid

@@ -84,19 +84,32 @@ struct ToThreadOptions {
 // changes that.
 CapacityLimiter& DefaultThreadLimiter();
 
+namespace detail {
+
+template <typename F>
+Task<ThreadResult<F>> RunThreadJob(std::shared_ptr<ThreadJobOf<F>> job,
+                                   CapacityLimiter* limiter) {
+  CapacityLimiter& tokens =
+      limiter != nullptr ? *limiter : DefaultThreadLimiter();
+  job->Admit(co_await tokens.AcquireOnBehalfOf(job.get()));
+  co_return co_await Operation<ThreadJobOp<F>, ThreadJobOf<F>*>(job.get());
+}
+
+}  // namespace detail
+
+// No coroutine takes the function: where moving one into a frame throws, clang
+// 19 looks at that frame once more, after it was freed.
 template <typename F>
   requires std::invocable<F> || std::invocable<F, std::stop_token>
-Task<detail::ThreadResult<F>> ToThread(F function,
-                                       ToThreadOptions options = {}) {
+BRAID_CORO_WRAPPER Task<detail::ThreadResult<F>> ToThread(
+    F function, ToThreadOptions options = {}) {
   static_assert(!Awaitable<std::decay_t<detail::ThreadResult<F>>>,
                 "ToThread runs plain functions; a task runs on the loop");
-  const auto job = std::make_shared<detail::ThreadJobOf<F>>(
-      std::move(options.name), options.abandon_on_cancel, std::move(function));
-  CapacityLimiter& limiter =
-      options.limiter != nullptr ? *options.limiter : DefaultThreadLimiter();
-  job->Admit(co_await limiter.AcquireOnBehalfOf(job.get()));
-  co_return co_await Operation<detail::ThreadJobOp<F>, detail::ThreadJobOf<F>*>(
-      job.get());
+  return detail::RunThreadJob<F>(
+      std::make_shared<detail::ThreadJobOf<F>>(std::move(options.name),
+                                               options.abandon_on_cancel,
+                                               std::move(function)),
+      options.limiter);
 }
 
 }  // namespace braid

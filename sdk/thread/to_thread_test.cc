@@ -75,6 +75,33 @@ TEST(ToThreadTest, AnExceptionIsRethrownByTheAwait) {
   });
 }
 
+// A function that throws when it is moved for the `left`-th time: on its way
+// into a coroutine's frame, which was read after it was freed.
+struct ThrowsWhenMoved {
+  explicit ThrowsWhenMoved(int left) : left(left) {}
+  ThrowsWhenMoved(ThrowsWhenMoved&& other) : left(other.left - 1) {
+    if (left == 0) throw std::runtime_error("moved");
+  }
+  int operator()() const { return left; }
+  int left;
+};
+
+TEST(ToThreadTest, AFunctionThatCantBeMovedIsAnException) {
+  RunOnEveryBackend([]() -> Task<absl::Status> {
+    int thrown = 0;
+    for (int moves = 1;; ++moves) {
+      try {
+        EXPECT_GT(co_await ToThread(ThrowsWhenMoved(moves)), 0);
+        break;
+      } catch (const std::runtime_error&) {
+        ++thrown;
+      }
+    }
+    EXPECT_GT(thrown, 0);
+    co_return absl::OkStatus();
+  });
+}
+
 TEST(ToThreadTest, RunsOnAnotherThreadWhereNoLoopIs) {
   RunOnRealBackends("threads", []() -> Task<absl::Status> {
     const std::thread::id id =

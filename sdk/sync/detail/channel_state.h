@@ -148,12 +148,13 @@ class ChannelState {
     FinishAllOn(receivers_, end, Transfer::kClosed);
     if (--open_receivers_ > 0) return;
     FinishAll(senders_, Transfer::kBroken);
-    // Nobody will take what is in the buffer. Its destructors may close ends of
-    // this channel, and the last of these must not be that of the state.
+    room_ = 0;  // nothing may be put in it any more
+    // Nobody will take what is in the buffer. Its destructors may send to this
+    // channel, and close ends of it: the last of these must not be that of the
+    // state.
     ++open_senders_;
     while (!ring_.empty()) ring_.Pop();
     --open_senders_;
-    room_ = 0;  // nothing may be put in it any more
     DeleteIfUnused();
   }
 
