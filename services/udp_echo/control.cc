@@ -75,11 +75,13 @@ Task<absl::Status> EchoControlImpl::WatchStats(
     rpc::Sink<echo::v1::StatsReply> replies) {
   Duration interval = 1s;
   if (request.has_interval()) {
-    interval = std::chrono::nanoseconds(
-        TimeUtil::DurationToNanoseconds(request.interval()));
-    // Seconds first: nanoseconds overflow after 292 years.
-    if (request.interval().seconds() > 3600 || interval < kShortestInterval ||
-        interval > kLongestInterval) {
+    // Seconds first: nanoseconds overflow after 292 years, either way.
+    const int64_t seconds = request.interval().seconds();
+    const bool near = seconds >= 0 && seconds <= 3600;
+    interval =
+        near ? Duration(TimeUtil::DurationToNanoseconds(request.interval()))
+             : Duration::zero();
+    if (interval < kShortestInterval || interval > kLongestInterval) {
       co_return absl::InvalidArgumentError(
           absl::StrCat("interval=", request.interval().ShortDebugString(),
                        ": must be from 0.1 s to 1 h"));

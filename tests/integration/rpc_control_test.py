@@ -116,7 +116,8 @@ class Calls(unittest.TestCase):
             while next(updates).echoed_datagrams == 0:
                 pass
             updates.cancel()
-            for wrong in (0, 99, 3600001):
+            # The last is one second, counted in 64 bits of nanoseconds.
+            for wrong in (0, 99, 3600001, (1 - 2**55) * 1000):
                 self.assertEqual(code_of(lambda wrong=wrong: next(control.watch(wrong, timeout=5))),
                                  grpc.StatusCode.INVALID_ARGUMENT, wrong)
 
