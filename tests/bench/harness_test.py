@@ -3,6 +3,7 @@
 
 import pathlib
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
@@ -113,6 +114,38 @@ class RoundsTest(unittest.TestCase):
     def test_no_subject_no_round(self):
         result = rounds.repeat("test", [], lambda: self.fail("nothing to measure"), 3, patience=0)
         self.assertEqual(result.kept, 0)
+
+
+class StandstillTest(unittest.TestCase):
+    """Subjects that never end, as shell scripts."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.runner = subjects.Runner(pathlib.Path(folder.name), subjects.Cores.choose())
+
+    def script(self, body):
+        path = self.runner.programs / "script"
+        path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return subjects.Subject("script", "script", ("yield",))
+
+    def test_one_whose_threads_wait_for_each_other_is_ended_and_counts_nothing(self):
+        subject = self.script("exec sleep 1000")
+        with mock.patch("subjects._STANDSTILL", 0.2):
+            counts = counting.count(self.runner, subject, subjects.BENCHES["yield"])
+        self.assertIsNone(counts.allocations)
+        self.assertIn("stood still for 0.2 s", counts.unknown["allocations"])
+
+    def test_one_that_runs_for_ever_is_ended_at_its_limit(self):
+        subject = self.script("while :; do :; done")
+        with mock.patch("subjects._STANDSTILL", 0.2), self.assertRaisesRegex(subjects.Failed, "not done after 1 s"):
+            self.runner.untimed(subject, subjects.BENCHES["yield"], 1, limit=1)
+
+    def test_one_that_fails_says_why_itself(self):
+        subject = self.script("echo no luck >&2; exit 3")
+        with self.assertRaisesRegex(subjects.Failed, "exit code 3: no luck"):
+            self.runner.untimed(subject, subjects.BENCHES["yield"], 1)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ Not for: rounds and their statistics (rounds.py), exact counts (counting.py).
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import signal
 import subprocess
 import threading
+import time
 
 NOT_AVAILABLE = 77  # as in subject.h
 _LIMIT = 60  # seconds that no run takes
+_STANDSTILL = 20  # seconds that no bench sleeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,11 +196,22 @@ class Cores:
         return Cores(subject=cpus[-1], load=cpus[0])
 
 
+def _cpu_time(pid) -> int:
+    """Clock ticks that all threads of a process have run; once it is gone, 0."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    user, system = stat.rpartition(")")[2].split()[11:13]  # proc(5): after the name, fields 14 and 15
+    return int(user) + int(system)
+
+
 @contextlib.contextmanager
-def _process(argv, cpus, seconds, env=None, idle=False):
+def _process(argv, cpus, seconds, env=None, idle=False, standstill=math.inf):
     """A child of its own process group, which is ended after `seconds` or at the end of the block.
 
-    With `idle` it runs only when nothing else wants its core.
+    With `idle` it runs only when nothing else wants its core. With `standstill` it is ended as well once it hasn't run
+    for that many seconds, because nothing will make it.
     """
     def prepare():
         os.sched_setaffinity(0, cpus)
@@ -207,29 +221,41 @@ def _process(argv, cpus, seconds, env=None, idle=False):
     child = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True, process_group=0, env={**os.environ, **(env or {})},
                              preexec_fn=prepare)
-    expired = threading.Event()
+    over = threading.Event()
+    why_ended = []
 
     def end():
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
 
-    def expire():
-        expired.set()
-        end()
+    def watch():
+        deadline = time.monotonic() + seconds
+        ran = -1
+        while not over.wait(min(max(deadline - time.monotonic(), 0), standstill)):
+            if time.monotonic() >= deadline:
+                why_ended.append(f"not done after {seconds} s")
+            elif ran == (ran := _cpu_time(child.pid)):
+                why_ended.append(f"stood still for {standstill} s: its threads wait for each other")
+            if why_ended:
+                return end()
 
-    timer = threading.Timer(seconds, expire)
-    timer.start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield child
-        if expired.is_set():
-            raise Failed(f"{_command(child)}: not done after {seconds} s")
+    except Failed:
+        if not why_ended:  # or it is only said that it was killed
+            raise
     finally:
-        timer.cancel()
+        over.set()
+        watcher.join()
         if child.returncode is None:
             end()
             child.wait()
         child.stdout.close()
         child.stderr.close()
+    if why_ended:
+        raise Failed(f"{_command(child)}: {why_ended[0]}")
 
 
 def _command(child):
@@ -283,7 +309,7 @@ class Runner:
         """
         argv = [*wrapper, *self._argv(subject, bench, ops, "--untimed")]
         if not bench.load:
-            with _process(argv, self._cpus(bench), limit, env) as child:
+            with _process(argv, self._cpus(bench), limit, env, standstill=_STANDSTILL) as child:
                 return _finish(child)
         with _process(argv, {self.cores.subject}, limit, env, idle=exact) as child:
             load = self._load(child, bench, self.cores.subject if exact else self.cores.load, ["--ops", ops], limit)
