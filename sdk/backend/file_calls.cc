@@ -76,6 +76,7 @@ int Write(WriteFileOperation& operation) {
                       static_cast<off_t>(operation.offset + operation.done));
     });
     if (put < 0) return errno;
+    if (put == 0) return EIO;  // it took nothing, and said no more
     operation.done += static_cast<size_t>(put);
   }
   return 0;

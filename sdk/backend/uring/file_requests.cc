@@ -52,6 +52,12 @@ Progress ProgressOf(FileOperation& operation) {
   return {};
 }
 
+bool ChangesNames(FileCode code) {
+  return std::ranges::any_of(kNeeds, [code](const Needs& needs) {
+    return needs.code == code && needs.name;
+  });
+}
+
 void Prepare(io_uring_sqe* entry, FileOperation& operation) {
   switch (operation.code()) {
     case FileCode::kOpen: {
@@ -85,13 +91,12 @@ void Prepare(io_uring_sqe* entry, FileOperation& operation) {
       return;
     }
     case FileCode::kInfo: {
-      auto& look = static_cast<FileInfoOperation&>(operation);
+      const auto& look = static_cast<FileInfoOperation&>(operation);
       const bool open = look.descriptor() != nullptr;
-      const auto about = std::make_shared<struct statx>();
-      look.raw = about;
       io_uring_prep_statx(entry, open ? look.fd : AT_FDCWD,
                           open ? "" : look.path.c_str(), InfoFlags(look),
-                          kInfoMask, about.get());
+                          kInfoMask,
+                          static_cast<struct statx*>(look.raw.get()));
       return;
     }
     case FileCode::kResize: {
@@ -150,6 +155,14 @@ void FileRequests::Cancel(FileOperation& operation) noexcept {
 }
 
 void FileRequests::Submit(FileOperation& operation) {
+  // Before the ring gives an entry, which has to be filled: this may throw.
+  if (operation.code() == FileCode::kInfo)
+    static_cast<FileInfoOperation&>(operation).raw =
+        std::make_shared<struct statx>();
+  Request(operation);
+}
+
+void FileRequests::Request(FileOperation& operation) {
   io_uring_sqe* entry = ring_.Next();
   Prepare(entry, operation);
   io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation) | kBit);
@@ -162,16 +175,19 @@ void FileRequests::OnCompletion(uint64_t data, int result) {
   if (result == -ECANCELED && operation.stopping) {
     if (!begun) return operation.Stop();
     operation.stopping = false;
-    return Submit(operation);  // it was stopped half-way, which is too late
+    return Request(operation);  // it was stopped half-way, which is too late
   }
-  if (result == -EINTR) return Submit(operation);
+  // A change of names may have happened all the same; file_calls.cc doesn't
+  // repeat it either.
+  if (result == -EINTR && !ChangesNames(operation.code()))
+    return Request(operation);
   if (result < 0) {
     // What was read before is given; the next read meets the error.
     const bool given = begun && operation.code() == FileCode::kRead;
     operation.error = given ? 0 : -result;
   } else if (done != nullptr) {
     *done += static_cast<size_t>(result);
-    if (result > 0 && *done < wanted) return Submit(operation);
+    if (result > 0 && *done < wanted) return Request(operation);
     if (*done < wanted && operation.code() == FileCode::kWrite)
       operation.error = EIO;  // it took nothing, and said no more
   } else if (operation.code() == FileCode::kOpen) {

@@ -42,6 +42,8 @@ class FileRequests {
   void OnCompletion(uint64_t data, int result);
 
  private:
+  void Request(FileOperation& operation);
+
   Ring& ring_;
   std::bitset<16> supported_;  // by FileCode
 };

@@ -218,6 +218,9 @@ class UringBackend::UringDescriptor final : public PosixDescriptor,
     bool withdrawing = false;
     // Whether a call may succeed.
     bool ready = false;
+    // The kernel didn't wait with the last request, as older ones do on a
+    // non-blocking socket: a poll comes before the next.
+    bool poll_first = false;
     // Whose memory a kOperation uses. If it isn't what waits in this direction,
     // it was cancelled.
     IoOperation* owner = nullptr;
@@ -517,6 +520,9 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
   UringDescriptor::Lane& lane = descriptor.lanes[which];
   // It tells, or was withdrawn and ends soon; either goes on from here.
   if (lane.request != Request::kNone) return;
+  if (std::exchange(lane.poll_first, false))
+    return BeginPoll(descriptor, which);
+  const int wait = options_.requests_wait ? 0 : MSG_DONTWAIT;
   const int fd = descriptor.fd.get();
   io_uring_sqe* entry = nullptr;
   switch (operation.code()) {
@@ -524,7 +530,7 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       const auto buffer = static_cast<ReceiveOperation&>(operation).buffer;
       entry = Begin(descriptor, which, Request::kOperation);
       io_uring_prep_recv(entry, fd, buffer.data(),
-                         std::min(buffer.size(), kLargestTransfer), 0);
+                         std::min(buffer.size(), kLargestTransfer), wait);
       // There was nothing a moment ago.
       entry->ioprio |= ring_->poll_first();
       break;
@@ -534,7 +540,8 @@ void UringBackend::Pursue(UringDescriptor& descriptor, IoOperation& operation) {
       const auto rest = send.data.subspan(send.done);
       entry = Begin(descriptor, which, Request::kOperation);
       io_uring_prep_send(entry, fd, rest.data(),
-                         std::min(rest.size(), kLargestTransfer), MSG_NOSIGNAL);
+                         std::min(rest.size(), kLargestTransfer),
+                         MSG_NOSIGNAL | wait);
       if (send.done > 0) entry->ioprio |= ring_->poll_first();
       break;
     }
@@ -711,6 +718,7 @@ UringBackend::Outcome UringBackend::Finish(UringDescriptor& descriptor,
   UringDescriptor::Lane& lane =
       descriptor.lanes[static_cast<int>(operation.direction())];
   if (result == -ECANCELED) return Outcome::kWithdrawn;
+  if (WouldBlock(-result)) lane.poll_first = true;
   if (result == -EINTR || WouldBlock(-result)) return Outcome::kAgain;
   switch (operation.code()) {
     case IoCode::kReceive: {

@@ -48,6 +48,7 @@ struct UringOptions {
   bool cooperative_work = true;   // Linux 5.19
   bool provided_buffers = true;   // Linux 5.19
   bool multishot_receive = true;  // Linux 6.0
+  bool requests_wait = true;      // also on non-blocking sockets
   bool file_requests = true;      // Linux 5.6
   bool path_requests = true;      // Linux 5.15
 };
