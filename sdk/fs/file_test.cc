@@ -161,11 +161,14 @@ TEST(File, IsUsedForWhatItWasOpenedFor) {
         scratch / "a", {.read = false, .write = true, .create = true}));
     File read = co_await OrReturn(File::Open(scratch / "a"));
     std::array<char, 4> buffer;
-    for (const absl::Status& status : std::vector<absl::Status>{
-             co_await read.Write("x"), co_await read.Write(""),
-             co_await read.WriteAt(0, "x"), co_await read.Resize(1),
-             (co_await write.Read(buffer)).status(),
-             (co_await write.ReadAt(0, buffer)).status()}) {
+    std::vector<absl::Status> refused;
+    refused.push_back(co_await read.Write("x"));
+    refused.push_back(co_await read.Write(""));
+    refused.push_back(co_await read.WriteAt(0, "x"));
+    refused.push_back(co_await read.Resize(1));
+    refused.push_back((co_await write.Read(buffer)).status());
+    refused.push_back((co_await write.ReadAt(0, buffer)).status());
+    for (const absl::Status& status : refused) {
       EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
       EXPECT_NE(status.message().find("only"), std::string_view::npos);
     }
