@@ -514,10 +514,8 @@ TEST(FileClose, DestroyedItEndsWhatIsUnderWayFirst) {
     Scratch scratch;
     std::optional<File> file = co_await OrReturn(FileWith(scratch, ""));
     const std::string data = Plenty();
-    group.Start("writer", [&]() -> Task<void> {
-      auto write = file->Write(data);
-      Saw(Kind(co_await std::move(write)));
-    });
+    group.Start("writer",
+                [&]() -> Task<void> { Saw(Kind(co_await file->Write(data))); });
     co_await OthersWait();
     file.reset();
     Saw("gone");

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -343,7 +344,8 @@ TEST(SimDisk, AFaultIsAboutWhatIsBelowADirectory) {
 
 TEST(SimDisk, AFullDiskTakesWhatFits) {
   Simulation sim;
-  SimHost& host = sim.AddHost("host", {.disk = {.capacity = 3 * 4096}});
+  SimHost& host =
+      sim.AddHost("host", {.disk = {.capacity = uint64_t{3} * 4096}});
   host.Run([&]() -> Task<absl::Status> {
     File file = co_await OrReturn(File::Open("/a", kNew));
     const std::string data(20'000, 'x');
