@@ -58,6 +58,11 @@ const char* NameOf(FileCode code) {
   return "";
 }
 
+DiskFault Normalized(DiskFault fault) {
+  if (!fault.path.empty()) fault.path = FileTree::Normal(fault.path);
+  return fault;
+}
+
 // What an operation is about: one path, or, of a rename, two.
 struct Paths {
   std::string first;
@@ -103,27 +108,18 @@ SimDisk::SimDisk(detail::Machine& machine, const SimDiskOptions& options,
     : machine_(machine),
       options_(options),
       random_(seed),
-      tree_(options.capacity, machine.WallNow()),
-      rules_(std::make_shared<std::list<Rule>>()) {
+      tree_(options.capacity, machine.WallNow()) {
   detail::Check(options.latency >= Duration::zero() &&
                     options.sync_latency >= Duration::zero(),
                 "the latencies of a disk are not negative");
 }
 
-uint64_t SimDisk::AddRule(DiskFault fault) {
-  if (!fault.path.empty()) fault.path = FileTree::Normal(fault.path);
-  rules_->push_front({++last_rule_, std::move(fault)});
-  return last_rule_;
+void SimDisk::Add(DiskFault fault) {
+  rules_.Add({.fault = Normalized(std::move(fault))});
 }
 
-void SimDisk::Add(DiskFault fault) { AddRule(std::move(fault)); }
-
 ScopedFault SimDisk::Inject(DiskFault fault) {
-  const uint64_t id = AddRule(std::move(fault));
-  return ScopedFault([rules = std::weak_ptr(rules_), id] {
-    if (const auto still = rules.lock())
-      still->remove_if([id](const Rule& rule) { return rule.id == id; });
-  });
+  return rules_.Inject({.fault = Normalized(std::move(fault))});
 }
 
 void SimDisk::SetCapacity(uint64_t bytes) { tree_.set_capacity(bytes); }
@@ -181,9 +177,9 @@ std::vector<std::string> SimDisk::List(std::string_view path) const {
 }
 
 DiskFault SimDisk::FaultOf(const FileOperation& operation) {
-  if (rules_->empty()) return {};
+  if (rules_.empty()) return {};
   const Paths paths = PathsOf(operation);
-  for (Rule& rule : *rules_) {
+  for (Rule& rule : rules_) {
     const DiskFault& fault = rule.fault;
     if (fault.only.has_value() && *fault.only != operation.code()) continue;
     if (!fault.path.empty() && !IsAtOrBelow(paths.first, fault.path) &&

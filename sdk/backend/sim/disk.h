@@ -29,7 +29,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,6 +36,7 @@
 
 #include "braid/backend/file_operation.h"
 #include "braid/backend/sim/event_queue.h"
+#include "braid/backend/sim/fault_rules.h"
 #include "braid/backend/sim/file_tree.h"
 #include "braid/backend/sim/random.h"
 #include "braid/backend/sim/scoped_fault.h"
@@ -132,7 +132,6 @@ class SimDisk {
   friend class detail::SimFile;
 
   struct Rule {
-    uint64_t id;
     DiskFault fault;
     uint64_t seen = 0;  // requests that it was about
   };
@@ -171,7 +170,6 @@ class SimDisk {
   size_t Part(size_t left, const DiskFault& fault);
   // What is wrong with a request for it; it is counted.
   DiskFault FaultOf(const FileOperation& operation);
-  uint64_t AddRule(DiskFault fault);
   void Trace(const FileOperation& operation, size_t bytes) const;
 
   detail::Machine& machine_;
@@ -179,9 +177,7 @@ class SimDisk {
   SimRandom random_;
   detail::FileTree tree_;
   Requests requests_;
-  // Newest first. Shared with the scoped faults, which may outlive this.
-  std::shared_ptr<std::list<Rule>> rules_;
-  uint64_t last_rule_ = 0;
+  detail::FaultRules<Rule> rules_;
   Time free_at_ = kAlways;  // of its bandwidth
   SimDiskStats stats_;
 };

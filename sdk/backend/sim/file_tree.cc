@@ -20,7 +20,7 @@ constexpr uint32_t kUmask = 022;
 // Fewer inodes than this aren't worth a sweep.
 constexpr size_t kFew = 64;
 
-// The parts between slashes, and whether the path asks for a directory.
+// What stands between the slashes.
 std::vector<std::string_view> PartsOf(std::string_view path) {
   std::vector<std::string_view> parts;
   for (const auto part : std::views::split(path, '/')) {

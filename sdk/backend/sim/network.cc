@@ -35,10 +35,7 @@ void CheckLink(const SimLink& link) {
 }  // namespace
 
 SimNetwork::SimNetwork(detail::World& world, const SimLink& link, uint64_t seed)
-    : world_(world),
-      default_link_(link),
-      rules_(std::make_shared<std::list<Rule>>()),
-      random_(seed) {
+    : world_(world), default_link_(link), random_(seed) {
   CheckLink(link);
 }
 
@@ -59,19 +56,10 @@ void SimNetwork::SetOneWay(const SimHost& from, const SimHost& to,
   links_[{from.machine_.index(), to.machine_.index()}] = link;
 }
 
-uint64_t SimNetwork::AddRule(Fault fault) {
-  rules_->push_front({++last_rule_, std::move(fault)});
-  return last_rule_;
-}
-
-void SimNetwork::Add(Fault fault) { AddRule(std::move(fault)); }
+void SimNetwork::Add(Fault fault) { faults_.Add(std::move(fault)); }
 
 ScopedFault SimNetwork::Inject(Fault fault) {
-  const uint64_t id = AddRule(std::move(fault));
-  return ScopedFault([rules = std::weak_ptr(rules_), id] {
-    if (const auto still = rules.lock())
-      still->remove_if([id](const Rule& rule) { return rule.id == id; });
-  });
+  return faults_.Inject(std::move(fault));
 }
 
 const SimLink& SimNetwork::LinkOf(Direction direction) const {
@@ -102,8 +90,7 @@ const Fault* SimNetwork::FaultOf(const detail::Machine& from,
       .syn = packet.Has(detail::Packet::kSyn),
       .fin = packet.Has(detail::Packet::kFin),
       .rst = packet.Has(detail::Packet::kRst)};
-  for (const Rule& rule : *rules_) {
-    const Fault& fault = rule.fault;
+  for (const Fault& fault : faults_) {
     const bool there =
         Names(fault.from, from.name()) && Names(fault.to, to.name());
     const bool back = fault.both_ways && Names(fault.from, to.name()) &&

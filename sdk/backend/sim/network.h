@@ -26,14 +26,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "braid/backend/sim/fault_rules.h"
 #include "braid/backend/sim/random.h"
 #include "braid/backend/sim/scoped_fault.h"
 #include "braid/backend/socket_address.h"
@@ -153,10 +152,6 @@ class SimNetwork {
   friend class detail::World;
   friend class detail::Machine;
 
-  struct Rule {
-    uint64_t id;
-    Fault fault;
-  };
   // What is kept of a link between packets.
   struct LinkState {
     Time free_at = kAlways;       // of its bandwidth
@@ -176,15 +171,12 @@ class SimNetwork {
                        const detail::Packet& packet) const;
   void Deliver(detail::Machine& from, detail::Machine& to,
                detail::Packet packet);
-  uint64_t AddRule(Fault fault);
 
   detail::World& world_;
   SimLink default_link_;
   std::map<Direction, SimLink> links_;
   std::map<Direction, LinkState> states_;
-  // Newest first. Shared with the scoped faults, which may outlive this.
-  std::shared_ptr<std::list<Rule>> rules_;
-  uint64_t last_rule_ = 0;
+  detail::FaultRules<Fault> faults_;
   SimRandom random_;
   SimNetworkStats stats_;
 };

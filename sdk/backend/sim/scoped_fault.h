@@ -13,6 +13,11 @@
 
 namespace braid {
 
+namespace detail {
+template <typename F>
+class FaultRules;
+}  // namespace detail
+
 // Keeps a fault in force while it lives. Move-only; it may outlive the
 // simulation.
 class [[nodiscard("the fault ends when this goes")]] ScopedFault {
@@ -31,8 +36,8 @@ class [[nodiscard("the fault ends when this goes")]] ScopedFault {
   }
 
  private:
-  friend class SimDisk;
-  friend class SimNetwork;
+  template <typename F>
+  friend class detail::FaultRules;
   explicit ScopedFault(std::function<void()> remove)
       : remove_(std::move(remove)) {}
 
