@@ -1,7 +1,6 @@
 #include "braid/backend/child_process.h"
 
 #include <signal.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,16 +9,15 @@
 
 #include "absl/status/status.h"
 #include "braid/backend/errno_status.h"
+#include "braid/backend/signal_table.h"
 #include "braid/backend/system_call.h"
 
 namespace braid {
 
 std::string ExitStatus::ToString() const {
   if (signal == 0) return "exit code " + std::to_string(code);
-  const char* name = ::sigabbrev_np(signal);
-  const std::string by =
-      name != nullptr ? std::string("SIG") + name : std::to_string(signal);
-  return "killed by " + by + (dumped_core ? ", core dumped" : "");
+  return "killed by " + detail::SignalName(signal) +
+         (dumped_core ? ", core dumped" : "");
 }
 
 namespace detail {

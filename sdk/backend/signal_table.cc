@@ -95,6 +95,12 @@ absl::Status CheckSignal(int signal) {
 
 }  // namespace
 
+std::string SignalName(int signal) {
+  const char* abbreviation = sigabbrev_np(signal);
+  return abbreviation != nullptr ? std::string("SIG") + abbreviation
+                                 : "signal " + std::to_string(signal);
+}
+
 absl::Status CheckSignals(std::span<const int> signals) {
   if (signals.empty())
     return absl::InvalidArgumentError(

@@ -9,11 +9,15 @@
 #define BRAID_BACKEND_SIGNAL_TABLE_H_
 
 #include <span>
+#include <string>
 
 #include "absl/status/status.h"
 #include "braid/backend/host.h"
 
 namespace braid::detail {
+
+// "SIGTERM"; "signal 40" of one without a name.
+std::string SignalName(int signal);
 
 // INVALID_ARGUMENT unless there is at least one, and all can be listened to.
 absl::Status CheckSignals(std::span<const int> signals);

@@ -7,19 +7,13 @@
 #include <cstring>
 #include <utility>
 
+#include "braid/backend/signal_table.h"
 #include "braid/backend/sim/faults.h"
 #include "braid/core/status.h"
 #include "braid/core/task_tree.h"
 
 namespace braid::detail {
 namespace {
-
-// "SIGTERM".
-std::string SignalName(int signal) {
-  const char* abbreviation = sigabbrev_np(signal);
-  return abbreviation != nullptr ? std::string("SIG") + abbreviation
-                                 : "signal " + std::to_string(signal);
-}
 
 std::string Indented(const std::string& text) {
   std::string indented;
