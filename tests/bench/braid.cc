@@ -26,9 +26,9 @@ Task<void> Child() {
   co_return;
 }
 
-Task<absl::Status> SpawnJoin(Run& run) {
+Task<absl::Status> StartAndJoin(Run& run, uint64_t batch) {
   run.Start();
-  for (uint64_t children : Batches(run.ops(), kSpawnBatch)) {
+  for (uint64_t children : Batches(run.ops(), batch)) {
     co_await OrReturn(WithTaskGroup([=](TaskGroup& group) -> Task<void> {
       for (uint64_t i = 0; i < children; ++i) group.Start("child", Child);
       co_return;
@@ -36,6 +36,10 @@ Task<absl::Status> SpawnJoin(Run& run) {
   }
   run.Stop();
   co_return absl::OkStatus();
+}
+
+Task<absl::Status> SpawnJoin(Run& run) {
+  co_return co_await StartAndJoin(run, kSpawnBatch);
 }
 
 [[gnu::noinline]] Task<int> Next(int i) {
@@ -332,15 +336,7 @@ Task<absl::Status> TcpEcho(Run& run) {
 // Sweeps.
 
 Task<absl::Status> SweepTasks(Run& run) {
-  run.Start();
-  for (uint64_t children : Batches(run.ops(), run.size())) {
-    co_await OrReturn(WithTaskGroup([=](TaskGroup& group) -> Task<void> {
-      for (uint64_t i = 0; i < children; ++i) group.Start("child", Child);
-      co_return;
-    }));
-  }
-  run.Stop();
-  co_return absl::OkStatus();
+  co_return co_await StartAndJoin(run, run.size());
 }
 
 Task<absl::Status> SweepYields(Run& run) {
